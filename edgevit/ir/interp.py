@@ -57,8 +57,6 @@ def run(graph: Graph, inputs: Sequence[Array], observe: Observe | None = None) -
     ``observe`` is called with every op that is not a constant and its array (not to be modified), in execution order. Values
     are freed after their last use. Raises IRError for an op without an evaluator and for inputs that do not fit.
     """
-    import edgevit.ir.evaluate  # noqa: F401, PLC0415  (registers the core evaluators)
-
     samples = _check_inputs(graph, inputs)
     given = dict(zip(graph.inputs, inputs, strict=True))
     remaining = dict(graph.uses)
@@ -82,6 +80,8 @@ def run(graph: Graph, inputs: Sequence[Array], observe: Observe | None = None) -
 
 def evaluate_op(op: Op, operands: list[Array]) -> Array:
     """The value of one op on operand arrays; those of constants have no sample axis."""
+    import edgevit.ir.evaluate  # noqa: F401  (registers the core evaluators, which import this module)
+
     exact = _EXACT.get(type(op))
     if exact is not None:
         return exact(op, operands)
@@ -109,7 +109,10 @@ def _check_inputs(graph: Graph, inputs: Sequence[Array]) -> int:
                 hint="arrays carry a leading sample axis: (samples, *shape)",
             )
         if array.dtype != op.type.dtype.numpy:
-            raise IRError(f"an array of {array.dtype} for an input of {op.type.dtype.value}", where=f"{graph.name}, input {op.name}")
+            raise IRError(
+                f"an array of {array.dtype} for an input of {op.type.dtype.value}",
+                where=f"{graph.name}, input {op.name}",
+            )
     return inputs[0].shape[0] if inputs else 1
 
 

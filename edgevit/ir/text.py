@@ -79,7 +79,11 @@ def array_name(array: Array) -> str:
 def quant_table(quant: Quant) -> Array:
     """A per-channel grid as a float64 array (2, channels): scales, zero points."""
     if any(isinstance(scale, Dyadic) for scale in quant.scale):
-        rows = [[scale.multiplier, scale.shift, z] for scale, z in zip(quant.scale, quant.zero_point, strict=True) if isinstance(scale, Dyadic)]
+        rows = [
+            [scale.multiplier, scale.shift, z]
+            for scale, z in zip(quant.scale, quant.zero_point, strict=True)
+            if isinstance(scale, Dyadic)
+        ]
         if len(rows) != len(quant.scale):
             raise IRError("a grid mixes dyadic and float scales")
         return np.array(rows, np.int64).T

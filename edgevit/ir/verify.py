@@ -17,7 +17,9 @@ def verify(graph: Graph) -> None:
     for number, op in enumerate(graph.ops):
         for operand in op.operands:
             if operand not in ids:
-                raise _error(op, ids, f"operand {operand.NAME} is not computed above", "ops are to be in execution order")
+                raise _error(
+                    op, ids, f"operand {operand.NAME} is not computed above", "ops are to be in execution order"
+                )
         if op in ids:
             raise _error(op, ids, "the op stands twice in the graph", "build a new op instead")
         ids[op] = f"%{number}"
@@ -45,7 +47,9 @@ def _check_shape(op: Op, ids: dict[Op, str]) -> None:
     except IRError as error:
         raise _error(op, ids, error.what, error.hint) from None
     if inferred.shape != op.type.shape:
-        raise _error(op, ids, f"has shape {list(op.type.shape)}, its operands give {list(inferred.shape)}", "infer the type anew")
+        raise _error(
+            op, ids, f"has shape {list(op.type.shape)}, its operands give {list(inferred.shape)}", "infer the type anew"
+        )
 
 
 def _check_grid(op: Op, ids: dict[Op, str]) -> None:
@@ -58,7 +62,12 @@ def _check_grid(op: Op, ids: dict[Op, str]) -> None:
         raise _error(op, ids, "both a range and a grid", "quantization replaces the range by the grid")
     if quant.axis is not None:
         if not 0 <= quant.axis < op.type.rank or op.type.shape[quant.axis] != len(quant.scale):
-            raise _error(op, ids, f"{len(quant.scale)} scales on axis {quant.axis} of {list(op.type.shape)}", "one scale a channel")
+            raise _error(
+                op,
+                ids,
+                f"{len(quant.scale)} scales on axis {quant.axis} of {list(op.type.shape)}",
+                "one scale a channel",
+            )
     lo, hi = op.type.dtype.limits
     if any(not lo <= z <= hi for z in quant.zero_point):
         raise _error(op, ids, f"a zero point outside [{lo}, {hi}]", "clamp it to the element type")

@@ -1,7 +1,7 @@
 """What a pass is: a frozen dataclass of options with a pure ``run(graph) -> graph``; and what a rewrite rule is.
 
-A rule looks at one op. It answers with the op that is to take its place, with None when the op is none of its business, or
-with a Reject that says why it did not fire although it might have; ``edgevit inspect --why`` shows those.
+A rule looks at one op. It answers with the op that is to take its place, with None when the op is none of its business,
+or with a Reject that says why it did not fire although it might have; ``edgevit inspect --why`` shows those.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ class Pass(ABC):
         return ()
 
     def spec(self) -> str:
-        """The pass with its options that differ from the default, as a pipeline spec writes it: ``name{option=value}``."""
+        """The pass with its options that are not the default, as a pipeline spec writes it: ``name{option=value}``."""
         changed = [f"{f.name}={getattr(self, f.name)}" for f in fields(self) if getattr(self, f.name) != f.default]
         return f"{self.NAME}{{{','.join(changed)}}}" if changed else self.NAME
 
@@ -92,7 +92,8 @@ class RewritePass(Pass):
             if not fired:
                 return graph
             graph = rewritten
-        raise PassError(f"the rules still fire after {MAX_SWEEPS} sweeps", where=self.NAME, hint="two rules undo each other")
+        what = f"the rules still fire after {MAX_SWEEPS} sweeps"
+        raise PassError(what, where=self.NAME, hint="two rules undo each other")
 
     def why(self, graph: Graph) -> tuple[Rejection, ...]:
         return sweep(self.run(graph), self.rules())[2]

@@ -15,7 +15,12 @@ Floats = NDArray[Any]
 
 
 def windows(
-    x: Floats, kernel: tuple[int, int], stride: tuple[int, int], dilation: tuple[int, int], padding: tuple[int, int, int, int], fill: float
+    x: Floats,
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    dilation: tuple[int, int],
+    padding: tuple[int, int, int, int],
+    fill: float,
 ) -> Floats:
     """All windows of images (..., H, W, C) as a view (..., H', W', C, kh, kw); borders are filled with ``fill``."""
     top, bottom, left, right = padding

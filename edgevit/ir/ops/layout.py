@@ -19,7 +19,9 @@ class Reshape(Op):
 
     def infer(self) -> TensorType:
         if math.prod(self.to) != self.x.type.size:
-            raise self.fail(f"{list(self.x.shape)} has {self.x.type.size} elements, {list(self.to)} has {math.prod(self.to)}")
+            raise self.fail(
+                f"{list(self.x.shape)} has {self.x.type.size} elements, {list(self.to)} has {math.prod(self.to)}"
+            )
         return TensorType(self.to, self.x.type.dtype)
 
 

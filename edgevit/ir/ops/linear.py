@@ -61,7 +61,9 @@ class Conv2d(Op):
 
     def infer(self) -> TensorType:
         if self.x.type.rank != 4 or self.weight.type.rank != 4:
-            raise self.fail(f"x {list(self.x.shape)} is to be (N, H, W, C), weight {list(self.weight.shape)} (out, kh, kw, in)")
+            raise self.fail(
+                f"x {list(self.x.shape)} is to be (N, H, W, C), weight {list(self.weight.shape)} (out, kh, kw, in)"
+            )
         batch, height, width, channels = self.x.shape
         out, kh, kw, per_group = self.weight.shape
         if self.groups < 1 or per_group * self.groups != channels or out % self.groups:

@@ -18,7 +18,11 @@ class Reduce(Op):
     keepdims: bool = False
 
     def infer(self) -> TensorType:
-        if not self.axes or len(set(self.axes)) != len(self.axes) or not all(0 <= a < self.x.type.rank for a in self.axes):
+        if (
+            not self.axes
+            or len(set(self.axes)) != len(self.axes)
+            or not all(0 <= a < self.x.type.rank for a in self.axes)
+        ):
             raise self.fail(f"axes {list(self.axes)} of rank {self.x.type.rank}")
         kept = enumerate(self.x.shape)
         if self.keepdims:

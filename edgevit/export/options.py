@@ -1,0 +1,71 @@
+"""What a person may say about an export, and who is told how it goes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+from edgevit.data.opening import EMBEDDED
+from edgevit.data.preprocess import Preprocess
+from edgevit.errors import UsageError
+from edgevit.quant.config import QuantConfig
+
+CALIBRATION_LIMIT = 256
+"""Calibration images that are used unless a person says otherwise."""
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """Everything that a person may say about an export.
+
+    ``calibration`` and ``evaluation`` name images (``embedded``, a folder, an .npz); None is the embedded set for the embedded model.
+    """
+
+    model: str = EMBEDDED
+    target: str = "coral"
+    output: Path = Path("out")
+    weights: str | None = None
+    calibration: str | None = None
+    calibration_limit: int = CALIBRATION_LIMIT
+    evaluation: str | None = None
+    evaluation_limit: int | None = None
+    input_size: tuple[int, int] | None = None
+    preprocess: Preprocess | None = None
+    config: QuantConfig = field(default_factory=QuantConfig)
+    io: Literal["uint8", "int8"] = "uint8"
+    seed: int = 0
+    min_mapped: float | None = None
+    max_drop: float | None = None
+    min_sqnr: float | None = None
+    force: bool = False
+    dry_run: bool = False
+
+    @property
+    def target_options(self) -> dict[str, Any]:
+        """What the backend is told."""
+        return {"io": self.io}
+
+
+class Monitor(Protocol):
+    """Who is told how the export goes: a terminal, or nobody."""
+
+    def stage(self, name: str) -> AbstractContextManager[Callable[[int, int], None]]:
+        """A stage begins; the context gives a function for progress (done, total)."""
+        ...
+
+    def note(self, text: str) -> None:
+        """Something worth a warning."""
+        ...
+
+
+def check_options(options: ExportOptions) -> None:
+    """Raise UsageError for values that make no sense, before any work is done."""
+    if options.min_mapped is not None and not 0 <= options.min_mapped <= 100:
+        raise UsageError(f"--min-mapped {options.min_mapped:g}", hint="a percentage of the ops, 0 to 100")
+    if options.max_drop is not None and not 0 <= options.max_drop <= 100:
+        raise UsageError(f"--max-drop {options.max_drop:g}", hint="points of top-1 accuracy, 0 to 100")
+    if options.calibration_limit < 1 or (options.evaluation_limit is not None and options.evaluation_limit < 1):
+        raise UsageError("a limit of images below 1", hint="give at least one image")

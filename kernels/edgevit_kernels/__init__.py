@@ -1,0 +1,1 @@
+"""The operators of edgevit, one folder an operator, all its implementations side by side."""
