@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import Any, Protocol
 
 from edgevit.errors import BackendError, UsageError
 from edgevit.ir.graph import Graph
@@ -22,8 +22,7 @@ from edgevit.passes.pipeline import PassRecord
 from edgevit.quant.config import QuantConfig
 from edgevit.quant.constraints import GridPolicy
 
-if TYPE_CHECKING:
-    from edgevit.report.model import DecisionRow, MappingReport
+from edgevit.report.model import DecisionRow, Fix, MappingReport, SizeReport
 
 GROUP = "edgevit.backends"
 
@@ -78,8 +77,9 @@ class Emitted:
 
     artifact: str
     status: str
-    mapping: MappingReport | None = None
-    notes: Sequence[str] = field(default_factory=tuple)
+    mapping: MappingReport | None
+    size: SizeReport
+    fixes: Sequence[Fix] = ()
 
 
 class Backend(Protocol):
@@ -116,8 +116,8 @@ class Backend(Protocol):
         """The quantized graph in the target's dialect."""
         ...
 
-    def emit(self, graph: Graph, folder: Path, options: Mapping[str, Any]) -> Emitted:
-        """Write the artifact and its own reports into ``folder``."""
+    def emit(self, graph: Graph, folder: Path, parameters: int, options: Mapping[str, Any]) -> Emitted:
+        """Write the artifact and its own reports into ``folder``; ``parameters`` is the size of the float model."""
         ...
 
     def artifact_input(self, images: Array, options: Mapping[str, Any]) -> Array:

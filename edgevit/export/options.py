@@ -61,6 +61,21 @@ class Monitor(Protocol):
         ...
 
 
+class StageNames:
+    """A monitor that passes everything on and keeps the names of the stages for the report."""
+
+    def __init__(self, monitor: Monitor) -> None:
+        self.monitor = monitor
+        self.names: list[str] = []
+
+    def stage(self, name: str) -> AbstractContextManager[Callable[[int, int], None]]:
+        self.names.append(name)
+        return self.monitor.stage(name)
+
+    def note(self, text: str) -> None:
+        self.monitor.note(text)
+
+
 def check_options(options: ExportOptions) -> None:
     """Raise UsageError for values that make no sense, before any work is done."""
     if options.min_mapped is not None and not 0 <= options.min_mapped <= 100:

@@ -34,7 +34,7 @@ def lower(
     a :class:`LoadedModel` has both already. Raises :class:`edgevit.errors.FrontendError`, which lists every operator
     that has no lowering.
     """
-    from edgevit.frontend.lower import lower_program
+    from edgevit.frontend.lowering import lower_program
 
     loaded = source
     if not isinstance(loaded, LoadedModel):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -41,7 +42,9 @@ def capture(module: torch.nn.Module, size: tuple[int, int], name: str) -> Export
     image = torch.zeros(1, image_channels(module), *size)
     modes = {part: part.training for part in module.modules()}
     try:
-        with torch.no_grad():
+        with torch.no_grad(), warnings.catch_warnings():
+            # torch warns of its own deprecations, and of caches that a model fills while it runs.
+            warnings.simplefilter("ignore")
             return torch.export.export(module.eval(), (image,), strict=False)
     except Exception as error:  # torch.export runs the model's own code, which may raise anything
         first = next(iter(str(error).strip().splitlines()), "no message")
@@ -54,6 +57,14 @@ def capture(module: torch.nn.Module, size: tuple[int, int], name: str) -> Export
     finally:
         for part, training in modes.items():
             part.training = training
+
+
+def decompose(program: ExportedProgram, table: dict[Any, Any]) -> ExportedProgram:
+    """The program in functional form, without subgraphs, and with the operators of ``table`` decomposed."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        decomposed: ExportedProgram = program.run_decompositions(table)
+    return decomposed
 
 
 def image_channels(module: torch.nn.Module) -> int:

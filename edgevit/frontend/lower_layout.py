@@ -32,6 +32,16 @@ def reshape(node: Node, x: Any, *_: Any) -> Op:
     return operand if operand.shape == node.shape else Reshape(operand, node.shape, loc=node.loc)
 
 
+@lowers("as_strided.default")
+def as_strided(node: Node, x: Any, size: Sequence[int], stride: Sequence[int], offset: int | None) -> Op:
+    """A view of memory, where that is a vector whatever its layout: torch ends its global pooling with one."""
+    operand = node.op(x)
+    long = [(n, step) for n, step in zip(size, stride, strict=True) if n > 1]
+    if offset or max(operand.shape, default=1) != operand.type.size or long not in ([], [(operand.type.size, 1)]):
+        raise node.cannot(f"a view of {list(operand.shape)} with strides {list(stride)}")
+    return reshape(node, operand)
+
+
 @lowers(
     "alias.default",
     "clone.default",

@@ -32,7 +32,7 @@ class Graph:
 
     @staticmethod
     def of(name: str, outputs: Iterable[Op], *, inputs: Iterable[Input] = (), form: Form = Form.FLOAT) -> Graph:
-        """The graph of everything that the outputs need, inputs first. Unused inputs are kept: they are the interface."""
+        """The graph of all that the outputs need, inputs first. Unused inputs are kept: they are the interface."""
         outputs = tuple(outputs)
         return Graph(name, linearize([*inputs, *outputs]), outputs, form)
 
@@ -63,8 +63,8 @@ class Graph:
         return replace(self, form=form)
 
     def map(self, transform: Callable[[Op], Op]) -> Graph:
-        """Rebuild in execution order. ``transform`` sees each op with its operands already replaced; the op that it returns takes
-        its place, together with whatever new ops that one needs.
+        """Rebuild in execution order. ``transform`` sees each op with its operands already replaced; the op that it
+        returns takes its place, together with whatever new ops that one needs.
         """
         new: dict[Op, Op] = {}
         order: list[Op] = []

@@ -1,11 +1,11 @@
 """The reference interpreter.
 
-Every run-time array carries one extra leading axis, the samples: a value of type f32[1,197,192] is an array (S, 1, 197, 192). A
-graph for one image is thus evaluated for a whole batch at once. Constants come without that axis and broadcast.
+Every run-time array carries one extra leading axis, the samples: a value of type f32[1,197,192] is an array (S, 1, 197,
+192). A graph for one image is thus evaluated for a whole batch at once. Constants come without that axis and broadcast.
 
-Core ops are evaluated in float32 where their values are real. On quantized values their meaning is the real-valued op between
-dequantized operands in double precision, rounded once onto the result's grid; ops that only move elements move the integers. A
-target dialect registers evaluators of its own, which see the integers as they are.
+Core ops are evaluated in float32 where their values are real. On quantized values their meaning is the real-valued op
+between dequantized operands in double precision, rounded once onto the result's grid; ops that only move elements move
+the integers. A target dialect registers evaluators of its own, which see the integers as they are.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edgevit.errors import IRError
 from edgevit.ir.graph import Graph
@@ -21,7 +22,7 @@ from edgevit.ir.op import Op, OpT
 from edgevit.ir.ops.structure import Const, Input
 from edgevit.ir.types import Array, dequantize_array, quantize_array
 
-Evaluator = Callable[[Any, list[Any]], Array]
+Evaluator = Callable[[Any, list[Any]], NDArray[Any]]
 Observe = Callable[[Op, Array], None]
 EvaluatorT = TypeVar("EvaluatorT", bound=Evaluator)
 
@@ -54,8 +55,8 @@ def evaluates_exactly(*classes: type[OpT]) -> Callable[[EvaluatorT], EvaluatorT]
 def run(graph: Graph, inputs: Sequence[Array], observe: Observe | None = None) -> list[Array]:
     """Evaluate ``graph`` on ``inputs``, one array (S, *shape) for each input; the outputs come as (S, *shape).
 
-    ``observe`` is called with every op that is not a constant and its array (not to be modified), in execution order. Values
-    are freed after their last use. Raises IRError for an op without an evaluator and for inputs that do not fit.
+    ``observe`` is called with every op that is not a constant and its array (not to be modified), in execution order.
+    Values are freed after their last use. Raises IRError for an op without an evaluator and for inputs that do not fit.
     """
     samples = _check_inputs(graph, inputs)
     given = dict(zip(graph.inputs, inputs, strict=True))
@@ -89,20 +90,24 @@ def evaluate_op(op: Op, operands: list[Array]) -> Array:
     if real is None:
         raise IRError(f"the interpreter has no evaluator for {op.NAME}", where=op.loc)
     if op.type.quant is None and all(operand.type.quant is None for operand in op.operands):
-        return real(op, operands)
+        return _stored(real(op, operands), op)
     values = [
         dequantize_array(array, operand.type) if operand.type.quant is not None else array
         for operand, array in zip(op.operands, operands, strict=True)
     ]
-    result = real(op, values)
-    return result if op.type.quant is None else quantize_array(result, op.type)
+    return _stored(real(op, values), op)
+
+
+def _stored(real: NDArray[Any], op: Op) -> Array:
+    """Real numbers as the array of the op's value: on its grid, or in its element type."""
+    return np.asarray(real, op.type.dtype.numpy) if op.type.quant is None else quantize_array(real, op.type)
 
 
 def _check_inputs(graph: Graph, inputs: Sequence[Array]) -> int:
     if len(inputs) != len(graph.inputs):
         raise IRError(f"{len(inputs)} arrays for {len(graph.inputs)} inputs", where=graph.name)
     for op, array in zip(graph.inputs, inputs, strict=True):
-        if array.shape[1:] != op.type.shape:
+        if array.ndim != op.type.rank + 1 or array.shape[1:] != op.type.shape:
             raise IRError(
                 f"an array of shape {list(array.shape)} for an input of shape {list(op.type.shape)}",
                 where=f"{graph.name}, input {op.name}",
@@ -113,7 +118,10 @@ def _check_inputs(graph: Graph, inputs: Sequence[Array]) -> int:
                 f"an array of {array.dtype} for an input of {op.type.dtype.value}",
                 where=f"{graph.name}, input {op.name}",
             )
-    return inputs[0].shape[0] if inputs else 1
+    counts = {array.shape[0] for array in inputs}
+    if len(counts) > 1:
+        raise IRError(f"inputs of {sorted(counts)} samples", where=graph.name, hint="every input has the same samples")
+    return counts.pop() if counts else 1
 
 
 def _with_samples(op: Op, value: Array, samples: int) -> Array:

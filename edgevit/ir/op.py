@@ -1,7 +1,8 @@
 """The base of all ops. An op has exactly one result, so an op *is* the value that it computes.
 
-An op class is a frozen dataclass whose fields are its operands (other ops, tuples of ops, or None) and its attributes. The
-result type is inferred when it is not given. Ops are compared by identity: two ops with equal fields are two values.
+An op class is a frozen dataclass whose fields are its operands (other ops, tuples of ops, or None) and its attributes.
+The result type is inferred when it is not given. Ops are compared by identity: two ops with equal fields are two
+values.
 """
 
 from __future__ import annotations

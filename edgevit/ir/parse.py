@@ -12,15 +12,16 @@ import numpy as np
 
 from edgevit.errors import IRError
 from edgevit.ir import ops as _core_ops  # noqa: F401  (registers the core op classes)
+from edgevit.ir.fields import field_types, fits
 from edgevit.ir.graph import Form, Graph
 from edgevit.ir.op import REGISTRY, Op
 from edgevit.ir.types import Array, DType, Dyadic, Quant, Scale, TensorType
 
 _TOKEN = re.compile(
-    r"""\s*(?:
+    r"""(?:
     (?P<string>"(?:[^"\\]|\\.)*")
   | (?P<dyadic>-?\d+p-\d+)
-  | (?P<number>-?(?:\d+\.\d*(?:e[+-]?\d+)?|\d+(?:e[+-]?\d+)?|inf|nan))
+  | (?P<number>-?(?:\d+\.\d*(?:e[+-]?\d+)?|\d+(?:e[+-]?\d+)?|(?:inf|nan)\b))
   | (?P<value>%\d+)
   | (?P<resource>@[0-9A-Za-z_.-]+)
   | (?P<word>[A-Za-z_][\w.]*)
@@ -28,37 +29,51 @@ _TOKEN = re.compile(
     )""",
     re.VERBOSE,
 )
-_HEADER = re.compile(r"graph @(?P<name>\S+) form=(?P<form>\w+)$")
+_INTEGER = re.compile(r"-?\d+")
+_HEADER = re.compile(r'graph @(?P<name>"(?:[^"\\]|\\.)*"|[^\s"]+) form=(?P<form>\w+)$')
 
 
 def parse_graph(text: str, resources: Mapping[str, Array] | None = None) -> Graph:
     """The graph of a text form. ``resources`` holds the arrays that it names.
 
-    Raises IRError with the line and a mark under the place for anything that the grammar or an op class does not allow.
+    Raises IRError with the line and a mark under the place for anything that the grammar or the fields of an op class
+    do not allow. Whether operands fit their op is for ``verify`` to say.
     """
     lines = [(i + 1, line) for i, line in enumerate(text.splitlines()) if line.strip()]
     if not lines:
         raise IRError("empty text", hint="a graph begins with `graph @name form=float`")
-    header = _HEADER.match(lines[0][1].strip())
-    if header is None:
-        raise IRError(f"line {lines[0][0]}: expected `graph @name form=...`")
-    try:
-        form = Form(header["form"])
-    except ValueError:
-        known = ", ".join(f.value for f in Form)
-        raise IRError(f"line {lines[0][0]}: unknown form {header['form']!r}", hint=f"one of {known}") from None
+    name, form = _header(*lines[0])
     values: dict[str, Op] = {}
+    outputs: tuple[Op, ...] | None = None
     for number, line in lines[1:]:
-        cursor = _Cursor(line, number, values, dict(resources or {}))
+        cursor = _Cursor(line, number, values, resources or {})
+        if outputs is not None:
+            cursor.fail("text after the `return` line")
         if cursor.peek() == "return":
             cursor.next()
             outputs = cursor.operand_list()
-            return Graph(header["name"], tuple(values.values()), outputs, form)
-        name, op = cursor.statement()
-        if name in values:
-            raise IRError(f"line {number}: {name} is defined twice")
-        values[name] = op
-    raise IRError("the graph has no `return` line")
+            continue
+        result, op = cursor.statement()
+        values[result] = op
+    if outputs is None:
+        raise IRError("the graph has no `return` line")
+    return Graph(name, tuple(values.values()), outputs, form)
+
+
+def _header(number: int, line: str) -> tuple[str, Form]:
+    header = _HEADER.match(line.strip())
+    if header is None:
+        raise IRError(f"line {number}: expected `graph @name form=...`\n  {line}\n  ^")
+    try:
+        name = json.loads(header["name"]) if header["name"].startswith('"') else header["name"]
+        return name, Form(header["form"])
+    except json.JSONDecodeError:
+        mark = line.index("@")
+        raise IRError(f"line {number}: the name is no string\n  {line}\n  {' ' * mark}^") from None
+    except ValueError:
+        mark, known = line.rindex("form=") + len("form="), ", ".join(f.value for f in Form)
+        what = f"line {number}: unknown form {header['form']!r}\n  {line}\n  {' ' * mark}^"
+        raise IRError(what, hint=f"one of {known}") from None
 
 
 @dataclass
@@ -71,12 +86,19 @@ class _Cursor:
     resources: Mapping[str, Array]
     position: int = 0
 
-    def fail(self, what: str) -> NoReturn:
-        raise IRError(f"line {self.number}: {what}\n  {self.line}\n  {' ' * self.position}^")
+    def __post_init__(self) -> None:
+        self.skip_blanks()
+
+    def skip_blanks(self) -> None:
+        while self.position < len(self.line) and self.line[self.position].isspace():
+            self.position += 1
+
+    def fail(self, what: str, at: int | None = None) -> NoReturn:
+        mark = " " * (self.position if at is None else at)
+        raise IRError(f"line {self.number}: {what}\n  {self.line}\n  {mark}^")
 
     def token(self) -> tuple[str, str, int]:
-        rest = self.line[self.position :]
-        if not rest.strip():
+        if self.position == len(self.line):
             return "end", "", len(self.line)
         match = _TOKEN.match(self.line, self.position)
         if match is None or match.lastgroup is None:
@@ -91,6 +113,7 @@ class _Cursor:
         if kind and found != kind:
             self.fail(f"expected a {kind}, found {text or 'the end of the line'!r}")
         self.position = end
+        self.skip_blanks()
         return text
 
     def expect(self, mark: str) -> None:
@@ -109,9 +132,10 @@ class _Cursor:
             self.fail("unexpected text")
 
     def operand(self) -> Op:
+        start = self.position
         name = self.next("value")
         if name not in self.values:
-            self.fail(f"{name} is not defined above")
+            self.fail(f"{name} is not defined above", at=start)
         return self.values[name]
 
     def operand_list(self) -> tuple[Op, ...]:
@@ -122,75 +146,119 @@ class _Cursor:
         return tuple(found)
 
     def statement(self) -> tuple[str, Op]:
-        name = self.next("value")
+        result = self.next("value")
+        if result in self.values:
+            self.fail(f"{result} is defined twice", at=self.line.index(result))
         self.expect("=")
+        start = self.position
         op_name = self.next("word")
         if op_name not in REGISTRY:
-            self.fail(f"unknown op {op_name!r}")
-        self.expect("(")
-        fields: dict[str, Any] = {}
-        while not self.accept(")"):
-            field = self.next("word")
-            self.expect("=")
-            fields[field] = self.field()
-            if self.peek() != ")":
-                self.expect(",")
+            self.fail(f"unknown op {op_name!r}", at=start)
+        cls = REGISTRY[op_name]
+        fields = self.fields(cls)
         self.expect(":")
         type = self.type()
         loc = ""
         if self.accept("loc"):
-            loc = json.loads(self.next("string"))
+            loc = self.string()
         self.end()
-        if "data" in fields and not isinstance(fields["data"], np.ndarray):
-            fields["data"] = np.array(fields["data"], type.dtype.numpy).reshape(type.shape)
+        if isinstance(fields.get("data"), tuple):
+            fields["data"] = self.inline_array(fields["data"], type, start)
         try:
-            return name, REGISTRY[op_name](**fields, type=type, loc=loc)
+            return result, cls(**fields, type=type, loc=loc)
         except TypeError as error:
-            self.fail(f"{op_name}: {error}")
+            self.fail(f"{op_name}: {error}", at=start)
+
+    def fields(self, cls: type[Op]) -> dict[str, Any]:
+        declared = field_types(cls)
+        self.expect("(")
+        fields: dict[str, Any] = {}
+        while not self.accept(")"):
+            start = self.position
+            name = self.next("word")
+            if name not in declared or name in fields:
+                what = "stands twice" if name in fields else f"is none of {', '.join(declared)}"
+                self.fail(f"{cls.NAME}: field {name!r} {what}", at=start)
+            self.expect("=")
+            start = self.position
+            value = fields[name] = self.field()
+            # Small arrays are written as lists; they become arrays when the type is known.
+            if not fits(value, declared[name]) and not (name == "data" and isinstance(value, tuple)):
+                self.fail(f"{cls.NAME}: this cannot be its {name}", at=start)
+            if self.peek() != ")":
+                self.expect(",")
+        return fields
+
+    def inline_array(self, values: tuple[Any, ...], type: TensorType, start: int) -> Array:
+        numbers = all(isinstance(value, (int, float)) for value in values)
+        if not numbers or len(values) != type.size:
+            self.fail(
+                f"{len(values)} values for {type.size} elements" if numbers else "data of something else", at=start
+            )
+        if type.dtype.is_integer:
+            lo, hi = type.dtype.limits
+            if not all(isinstance(value, int) and lo <= value <= hi for value in values):
+                self.fail(f"data outside of {type.dtype.value}", at=start)
+        return np.array(values, type.dtype.numpy).reshape(type.shape)
 
     def field(self) -> Any:
+        if not self.accept("["):
+            return self.item()
+        items = []
+        while not self.accept("]"):
+            items.append(self.item())
+            if self.peek() != "]":
+                self.expect(",")
+        return tuple(items)
+
+    def item(self) -> Any:
         kind, text, _ = self.token()
         if kind == "value":
             return self.operand()
         if kind == "resource":
             return self.resource()
-        if self.accept("["):
-            items = []
-            while not self.accept("]"):
-                items.append(self.field())
-                if self.peek() != "]":
-                    self.expect(",")
-            return tuple(items)
-        self.next()
         if kind == "string":
-            return json.loads(text)
+            return self.string()
         if kind == "number":
-            return self.number_of(text)
-        words = {"none": None, "true": True, "false": False, "inf": float("inf"), "nan": float("nan")}
+            self.next()
+            return int(text) if _INTEGER.fullmatch(text) else float(text)
+        words = {"none": None, "true": True, "false": False}
         if text not in words:
-            self.fail(f"unexpected {text!r}")
+            self.fail(f"unexpected {text or 'end of the line'!r}")
+        self.next()
         return words[text]
 
-    @staticmethod
-    def number_of(text: str) -> int | float:
-        return int(text) if re.fullmatch(r"-?\d+", text) else float(text)
+    def string(self) -> str:
+        start = self.position
+        try:
+            text: str = json.loads(self.next("string"))
+        except json.JSONDecodeError as error:
+            self.fail(f"no string: {error.msg}", at=start)
+        return text
+
+    def integer(self) -> int:
+        if not _INTEGER.fullmatch(self.peek()):
+            self.fail(f"expected an integer, found {self.peek() or 'the end of the line'!r}")
+        return int(self.next())
 
     def resource(self) -> Array:
+        start = self.position
         name = self.next("resource")[1:]
         if name not in self.resources:
-            self.fail(f"@{name} is not among the resources")
+            self.fail(f"@{name} is not among the resources", at=start)
         return self.resources[name]
 
     def type(self) -> TensorType:
+        start = self.position
         word = self.next("word")
         try:
             dtype = DType(word)
         except ValueError:
-            self.fail(f"unknown element type {word!r}")
+            self.fail(f"unknown element type {word!r}", at=start)
         self.expect("[")
         shape: list[int] = []
         while not self.accept("]"):
-            shape.append(int(self.next("number")))
+            shape.append(self.integer())
             if self.peek() != "]":
                 self.expect(",")
         limits: tuple[float, float] | None = None
@@ -206,25 +274,35 @@ class _Cursor:
         return TensorType(tuple(shape), dtype, quant, limits)
 
     def quant(self) -> Quant:
+        start = self.position
         self.expect("(")
         scales: list[Scale] = []
         zero_points: list[int] = []
         axis: int | None = None
         while not self.accept(")"):
             if self.token()[0] == "resource":
-                table = self.resource()
-                *head, zeros = table.tolist()
-                scales = [Dyadic(m, s) for m, s in zip(*head, strict=True)] if len(head) == 2 else list(head[0])
-                zero_points = [int(z) for z in zeros]
+                scales, zero_points = self.quant_table()
             elif self.accept("axis"):
-                axis = int(self.next("number"))
+                axis = self.integer()
             else:
                 scales.append(self.scale())
                 self.expect(":")
-                zero_points.append(int(self.next("number")))
+                zero_points.append(self.integer())
             if self.peek() != ")":
                 self.expect(",")
-        return Quant(tuple(scales), tuple(zero_points), axis)
+        try:
+            return Quant(tuple(scales), tuple(zero_points), axis)
+        except IRError as error:
+            self.fail(error.what, at=start)
+
+    def quant_table(self) -> tuple[list[Scale], list[int]]:
+        start = self.position
+        table = self.resource()
+        if table.ndim != 2 or table.shape[0] not in (2, 3):
+            self.fail(f"a grid table of shape {list(table.shape)}", at=start)
+        *head, zeros = table.tolist()
+        scales: list[Scale] = [Dyadic(m, s) for m, s in zip(*head, strict=True)] if len(head) == 2 else list(head[0])
+        return scales, [int(z) for z in zeros]
 
     def scale(self) -> Scale:
         if self.token()[0] == "dyadic":

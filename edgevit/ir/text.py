@@ -6,15 +6,17 @@
       %2 = linear(x=%0, weight=%1, bias=none) : f32[1,8] in [-1.5, 2.0] loc "mlp.fc1"
       return %2
 
-A type is an element type and a shape, then the calibrated range (``in [lo, hi]``) or the grid (``q(scale:zero_point, ...)``, with ``axis n``
-when it is per channel). Arrays of more than 8 elements are named by the first 12 digits of the SHA-256 of their content and travel
-beside the text, in ``resources(graph)``.
+A type is an element type and a shape, then the calibrated range (``in [lo, hi]``) or the grid (``q(scale:zero_point,
+...)``, with ``axis n`` when it is per channel). A name that is no plain word is a JSON string. Arrays of more than 8
+elements are named by the first 12 digits of the SHA-256 of their content and travel beside the text, in
+``resources(graph)``.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 
 import numpy as np
@@ -25,12 +27,13 @@ from edgevit.ir.op import Op, field_names
 from edgevit.ir.types import Array, Dyadic, Quant, Scale, TensorType
 
 INLINE_ELEMENTS = 8
+_PLAIN_NAME = re.compile(r"[\w.:/-]+", re.ASCII)
 
 
 def print_graph(graph: Graph) -> str:
     """The text form, one op a line in execution order, ending with a newline."""
     ids = {op: f"%{i}" for i, op in enumerate(graph.ops)}
-    lines = [f"graph @{graph.name} form={graph.form.value}"]
+    lines = [f"graph @{_print_name(graph.name)} form={graph.form.value}"]
     lines += [f"  {print_op(op, ids)}" for op in graph.ops]
     lines.append(f"  return {', '.join(ids[op] for op in graph.outputs)}")
     return "\n".join(lines) + "\n"
@@ -49,7 +52,7 @@ def print_type(type: TensorType) -> str:
     """A type in the text form, such as ``i8[197,192] q(0.0125:-4)``."""
     text = f"{type.dtype.value}[{','.join(map(str, type.shape))}]"
     if type.range is not None:
-        text += f" in [{type.range[0]!r}, {type.range[1]!r}]"
+        text += f" in [{float(type.range[0])!r}, {float(type.range[1])!r}]"
     if type.quant is not None:
         text += f" {_print_quant(type.quant)}"
     return text
@@ -90,6 +93,10 @@ def quant_table(quant: Quant) -> Array:
     return np.array([[float(s) for s in quant.scale], quant.zero_point], np.float64)
 
 
+def _print_name(name: str) -> str:
+    return name if _PLAIN_NAME.fullmatch(name) else json.dumps(name)
+
+
 def _print_quant(quant: Quant) -> str:
     axis = "" if quant.axis is None else f", axis {quant.axis}"
     if len(quant.scale) > INLINE_ELEMENTS:
@@ -115,7 +122,7 @@ def _print_field(value: object, ids: Mapping[Op, str]) -> str:
     if isinstance(value, (int, str)):
         return json.dumps(value)
     if isinstance(value, float):
-        return repr(value)
+        return repr(float(value))
     if isinstance(value, tuple):
         return f"[{', '.join(_print_field(item, ids) for item in value)}]"
     raise IRError(f"no text form for an attribute of type {type(value).__name__}")

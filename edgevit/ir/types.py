@@ -1,7 +1,7 @@
 """The type of a value: shape, element type, and what is known of its numbers.
 
-A value's numbers are described by at most one of two things: the ``range`` that calibration saw (calibrated form), or the
-``quant`` grid that they lie on (quantized form and later).
+A value's numbers are described by at most one of two things: the ``range`` that calibration saw (calibrated form), or
+the ``quant`` grid that they lie on (quantized form and later).
 """
 
 from __future__ import annotations
@@ -46,8 +46,10 @@ class DType(enum.Enum):
     @property
     def limits(self) -> tuple[int, int]:
         """The smallest and the largest integer of an integer type."""
-        info = np.iinfo(self.numpy)
-        return int(info.min), int(info.max)
+        if not self.is_integer:
+            raise IRError(f"{self.value} has no integer limits")
+        unsigned = self is DType.U8
+        return (0, 2**self.bits - 1) if unsigned else (-(2 ** (self.bits - 1)), 2 ** (self.bits - 1) - 1)
 
 
 _NUMPY: dict[DType, np.dtype[np.generic]] = {
@@ -90,8 +92,8 @@ Scale = float | Dyadic
 class Quant:
     """An affine grid: real = scale * (q - zero_point).
 
-    Per tensor when ``axis`` is None (one scale, one zero point), else one of each along ``axis``. Scales are floats up to the
-    quantized form and may be dyadic numbers in the integer form.
+    Per tensor when ``axis`` is None (one scale, one zero point), else one of each along ``axis``. Scales are floats up
+    to the quantized form and may be dyadic numbers in the integer form.
     """
 
     scale: tuple[Scale, ...]
@@ -111,7 +113,7 @@ class Quant:
         return Quant((scale,), (zero_point,))
 
     def broadcast(self, rank: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-        """Scale and zero point as arrays that broadcast against an array of ``rank`` dimensions (and any leading ones)."""
+        """Scale and zero point as arrays that broadcast against ``rank`` dimensions and any leading ones."""
         scale = np.array([float(s) for s in self.scale], np.float64)
         zero_point = np.array(self.zero_point, np.int64)
         if self.axis is None:
@@ -151,7 +153,8 @@ class TensorType:
 
 
 def quantize_array(array: FloatArray, type: TensorType) -> Array:
-    """Round real numbers onto the grid of ``type``: half to even in double precision, clamped to the element type's limits.
+    """Round real numbers onto the grid of ``type``: half to even in double precision, clamped to the element type's
+    limits.
 
     ``array`` has the shape of ``type``, with any number of leading axes.
     """
@@ -159,7 +162,8 @@ def quantize_array(array: FloatArray, type: TensorType) -> Array:
     scale, zero_point = type.quant.broadcast(type.rank)
     lo, hi = type.dtype.limits
     q = np.rint(array.astype(np.float64) / scale) + zero_point
-    return np.clip(q, lo, hi).astype(type.dtype.numpy)
+    result: Array = np.clip(q, lo, hi).astype(type.dtype.numpy)
+    return result
 
 
 def dequantize_array(array: Array, type: TensorType) -> NDArray[np.float64]:

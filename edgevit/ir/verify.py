@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from edgevit.errors import IRError
 from edgevit.ir.graph import Form, Graph
 from edgevit.ir.op import Op
@@ -17,9 +19,8 @@ def verify(graph: Graph) -> None:
     for number, op in enumerate(graph.ops):
         for operand in op.operands:
             if operand not in ids:
-                raise _error(
-                    op, ids, f"operand {operand.NAME} is not computed above", "ops are to be in execution order"
-                )
+                what = f"operand {operand.NAME} is not computed above"
+                raise _error(op, ids, what, "ops are to be in execution order")
         if op in ids:
             raise _error(op, ids, "the op stands twice in the graph", "build a new op instead")
         ids[op] = f"%{number}"
@@ -27,8 +28,8 @@ def verify(graph: Graph) -> None:
             if op.name in names:
                 raise _error(op, ids, f"two inputs are named {op.name!r}", "give each input its own name")
             names.add(op.name)
-        _check_shape(op, ids)
-        _check_grid(op, ids)
+        _check_shape(op, ids, graph.form)
+        _check_numbers(op, ids)
         _CHECKS[graph.form](op, ids)
     if not graph.outputs:
         raise IRError("the graph has no output", where=graph.name)
@@ -37,7 +38,7 @@ def verify(graph: Graph) -> None:
             raise IRError(f"output {output.NAME} is not in the graph", where=output.loc or graph.name)
 
 
-def _check_shape(op: Op, ids: dict[Op, str]) -> None:
+def _check_shape(op: Op, ids: dict[Op, str], form: Form) -> None:
     if any(n < 1 for n in op.type.shape):
         raise _error(op, ids, f"empty dimension in {print_type(op.type)}", "dimensions are positive")
     if isinstance(op, (Input, Quantize, Dequantize)):
@@ -45,29 +46,30 @@ def _check_shape(op: Op, ids: dict[Op, str]) -> None:
     try:
         inferred = op.infer()
     except IRError as error:
-        raise _error(op, ids, error.what, error.hint) from None
+        raise _error(op, ids, error.what.removeprefix(f"{op.NAME}: "), error.hint) from None
     if inferred.shape != op.type.shape:
-        raise _error(
-            op, ids, f"has shape {list(op.type.shape)}, its operands give {list(inferred.shape)}", "infer the type anew"
-        )
+        what = f"has shape {list(op.type.shape)}, its operands give {list(inferred.shape)}"
+        raise _error(op, ids, what, "infer the type anew")
+    # Quantization gives every op an element type of its own; before it, and for data, the operands decide.
+    if inferred.dtype is not op.type.dtype and (form in (Form.FLOAT, Form.CALIBRATED) or isinstance(op, Const)):
+        what = f"has elements of type {op.type.dtype.value}, its operands give {inferred.dtype.value}"
+        raise _error(op, ids, what, "infer the type anew")
 
 
-def _check_grid(op: Op, ids: dict[Op, str]) -> None:
-    quant = op.type.quant
+def _check_numbers(op: Op, ids: dict[Op, str]) -> None:
+    limits, quant = op.type.range, op.type.quant
+    if limits is not None and not (limits[0] <= limits[1] and all(map(math.isfinite, limits))):
+        raise _error(op, ids, f"an impossible range {list(limits)}", "look for non-finite activations")
     if quant is None:
         return
     if not op.type.dtype.is_integer:
         raise _error(op, ids, f"a grid on {op.type.dtype.value} elements", "quantized values are integers")
-    if op.type.range is not None:
+    if limits is not None:
         raise _error(op, ids, "both a range and a grid", "quantization replaces the range by the grid")
-    if quant.axis is not None:
-        if not 0 <= quant.axis < op.type.rank or op.type.shape[quant.axis] != len(quant.scale):
-            raise _error(
-                op,
-                ids,
-                f"{len(quant.scale)} scales on axis {quant.axis} of {list(op.type.shape)}",
-                "one scale a channel",
-            )
+    axis = quant.axis
+    if axis is not None and (not 0 <= axis < op.type.rank or op.type.shape[axis] != len(quant.scale)):
+        what = f"{len(quant.scale)} scales on axis {axis} of {list(op.type.shape)}"
+        raise _error(op, ids, what, "one scale a channel")
     lo, hi = op.type.dtype.limits
     if any(not lo <= z <= hi for z in quant.zero_point):
         raise _error(op, ids, f"a zero point outside [{lo}, {hi}]", "clamp it to the element type")

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgevit.ir.op import Op
-from edgevit.ir.ops import Add, Const, Conv2d, Linear, Mul, Reduce, ReduceMean, Reshape, Slice, Transpose
+from edgevit.ir.ops import Add, Const, Conv2d, Linear, Mul, ReduceMean, Reshape, Slice, Transpose
 from edgevit.passes.base import Context, Reject
 from edgevit.passes.match import Real, compressed, constant, fits_f32, full_rank, real
 from edgevit.passes.views import inverse
 
-ViewOp = Reshape | Transpose | Slice | ReduceMean
+Movement = Reshape | Transpose | Slice
+ViewOp = Movement | ReduceMean
 Weighted = Linear | Conv2d
 
 
@@ -39,10 +40,8 @@ class Affine:
         neutral = np.full((1,) * op.type.rank, 0.0 if isinstance(op, Mul) else 1.0)
         return Affine(data, neutral) if isinstance(op, Mul) else Affine(neutral, data)
 
-    def before(self, view: ViewOp) -> Affine | None:
-        """The affine map of the view's operand that does the same; None where there is none."""
-        if isinstance(view, Reduce):
-            return None
+    def before(self, view: Movement) -> Affine:
+        """The affine map of the view's operand that does the same."""
         return Affine(_before(view, self.scale, 1.0), _before(view, self.shift, 0.0))
 
     def after(self, view: ViewOp) -> Affine | None:
@@ -59,14 +58,13 @@ class Affine:
         return np.broadcast_to(self.scale.reshape(-1), (count,)), np.broadcast_to(self.shift.reshape(-1), (count,))
 
 
-def _before(view: ViewOp, data: Real, fill: float) -> Real:
+def _before(view: Movement, data: Real, fill: float) -> Real:
     if data.size == 1:
         return data.reshape((1,) * view.x.type.rank)
     if isinstance(view, Transpose):
         return data.transpose(inverse(view.perm))
     if isinstance(view, Reshape):
         return compressed(np.broadcast_to(data, view.shape).reshape(view.x.shape))
-    assert isinstance(view, Slice)
     shape = tuple(1 if n == 1 else size for n, size in zip(data.shape, view.x.shape, strict=True))
     extended = np.full(shape, fill)
     extended[_indices(view, data.shape)] = data
@@ -106,9 +104,7 @@ def into_producer(value: Op, affine: Affine, context: Context) -> Op | Reject:
             return Reject(f"its operand comes from {op.NAME}, which has no weights to take it")
         if not context.single_use(op):
             return Reject(f"the {op.NAME} before it has {context.uses[op]} uses")
-        moved = affine.before(op)
-        assert moved is not None
-        affine = moved
+        affine = affine.before(op)
         path.append(op)
         op = op.x
     if not context.single_use(op):

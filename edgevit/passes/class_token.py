@@ -1,7 +1,8 @@
 """`class-token`: constant tokens (class, distillation) become zero padding and one constant addition.
 
-concat([cls, x]) = pad(x) + [cls, 0 ...]. The position embedding that usually follows is a constant addition too, so that both
-become one. The Edge TPU concatenates a constant only when it is all zero, so this is also what makes the op map there.
+concat([cls, x]) = pad(x) + [cls, 0 ...]. The position embedding that usually follows is a constant addition too, so
+that both become one. The Edge TPU concatenates a constant only when it is all zero, so this is also what makes the op
+map there.
 """
 
 from __future__ import annotations

@@ -77,8 +77,6 @@ class IntoAttention(Rule):
             factor = scalar(source.rhs)
             if factor is None:
                 return Reject(f"{name} is multiplied by a constant with different elements")
-            if any(isinstance(view, ReduceMean) for view in path):
-                continue
             if not context.single_use(source):
                 return Reject(f"the mul before {name} has {context.uses[source]} uses")
             return replace(op, **{name: replay(path, source.lhs)}, scale=op.scale * factor)  # type: ignore[arg-type]

@@ -1,12 +1,14 @@
-"""`gelu-forms`: GELU written out in ops that a target has. Largest float errors were measured on [-8, 8] (see the tests).
+"""`gelu-forms`: GELU written out in ops that a target has. Largest float errors were measured on [-8, 8] (see the
+tests).
 
 - ``sigmoid``: x * sigmoid(1.702 x), Hendrycks and Gimpel 2016, section 2. 3 ops.
-- ``cubic``: x * sigmoid(x * (1.59577 + 0.0713548 x^2)), the tanh approximation of the same paper by tanh(u) = 2 sigmoid(2u) - 1. 6 ops.
+- ``cubic``: x * sigmoid(x * (1.59577 + 0.0713548 x^2)), the tanh approximation of the same paper by tanh(u) = 2
+  sigmoid(2u) - 1. 6 ops.
 - ``tanh``: 0.5 x * (1 + tanh(x * (0.797885 + 0.0356774 x^2))), the same function. 7 ops.
 - ``relu6``: x * relu6(1.702 x + 3) / 6, for targets that have no table look-up. 5 ops.
 
-The argument of sigmoid and tanh is to be clipped by its 8-bit grid to where they still change; calibration sees to that by choosing
-its range for the least error of the result.
+The argument of sigmoid and tanh is to be clipped by its 8-bit grid to where they still change; calibration sees to that
+by choosing its range for the least error of the result.
 """
 
 from __future__ import annotations

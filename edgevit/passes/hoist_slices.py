@@ -1,7 +1,7 @@
 """`hoist-slices`: rows that a later slice throws away are not computed.
 
-A classifier reads the class token alone, so the last block's MLP and queries are needed for one row. A slice moves before the op that
-it follows as long as that op treats the sliced axes row by row and has no other user.
+A classifier reads the class token alone, so the last block's MLP and queries are needed for one row. A slice moves
+before the op that it follows as long as that op treats the sliced axes row by row and has no other user.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from edgevit.ir.ops import (
     Transpose,
     Unary,
 )
-from edgevit.passes.base import MAX_SWEEPS, Context, Reject, RewritePass, Rule, sweep
+from edgevit.passes.base import Context, Reject, RewritePass, Rule, sweep
 from edgevit.passes.common_subexpressions import CommonSubexpressions
 
 _ROWWISE = (LayerNorm, RmsNorm, Linear, Softmax)
@@ -67,7 +67,9 @@ def _whole(op: Slice, axis: int) -> bool:
 
 
 def _sliced(x: Op, by: Slice) -> Op:
-    """The part of an operand that the sliced result needs. Axes of size 1 that broadcast, and those not sliced, stay whole."""
+    """The part of an operand that the sliced result needs. Axes of size 1 that broadcast, and those not sliced, stay
+    whole.
+    """
     offset = by.type.rank - x.type.rank
     bounds = [(0, size, 1) for size in x.shape]
     for axis, size in enumerate(x.shape):
@@ -120,9 +122,11 @@ class HoistSlices(RewritePass):
 
     def run(self, graph: Graph) -> Graph:
         merge = CommonSubexpressions()
-        for _ in range(MAX_SWEEPS):
+        # A slice passes at least one op in each sweep.
+        sweeps = len(graph.ops) + 1
+        for _ in range(sweeps):
             graph, fired, _ = sweep(graph, self.rules())
             graph = merge.run(graph)
             if not fired:
                 return graph
-        raise PassError(f"slices still move after {MAX_SWEEPS} sweeps", where=self.NAME)
+        raise PassError(f"slices still move after {sweeps} sweeps", where=self.NAME)

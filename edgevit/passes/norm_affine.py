@@ -1,6 +1,7 @@
 """`norm-affine`: the affine part of a normalization becomes a multiplication and an addition of its own.
 
-Where linear layers follow, ``fold-scales`` then takes both into their weights, and nothing of gamma and beta is left to compute.
+Where linear layers follow, ``fold-scales`` then takes both into their weights, and nothing of gamma and beta is left to
+compute.
 """
 
 from __future__ import annotations

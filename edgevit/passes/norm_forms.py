@@ -1,11 +1,12 @@
 """`norm-forms`: normalizations written out in ops that a target has.
 
-With x centred, layer_norm is rms_norm. In these forms eps is dropped: it changes the result by a relative eps / (2 * variance),
-which the verification against float bounds in the report. Forms:
+With x centred, layer_norm is rms_norm. In these forms eps is dropped: it changes the result by a relative eps / (2 *
+variance), which the verification against float bounds in the report. Forms:
 
 - ``mean``: mean, sub, squared difference, mean, rsqrt, mul. Most precise on even channels, poor with outlier channels.
 - ``rms`` (centred x only): mul, mean, rsqrt, mul.
-- ``l2``: x / ||x||_2 * sqrt(C), after a linear layer that centres x where it is not centred yet. Robust against outliers.
+- ``l2``: x / ||x||_2 * sqrt(C), after a linear layer that centres x where it is not centred yet. Robust against
+  outliers.
 """
 
 from __future__ import annotations
@@ -41,7 +42,9 @@ class ExpandNorm(Rule):
 
 
 def expand(op: LayerNorm | RmsNorm, form: str) -> Op:
-    """One normalization without affine part in the given form; ``rms`` of an x that is not centred becomes ``mean``, and the other way round."""
+    """One normalization without affine part in the given form; ``rms`` of an x that is not centred becomes ``mean``,
+    and the other way round.
+    """
     x, loc, last = op.x, op.loc, op.type.rank - 1
     centred = isinstance(op, RmsNorm)
     if form == "l2":

@@ -12,7 +12,18 @@ from edgevit.ir.graph import Graph
 from edgevit.ir.ops import Const
 from edgevit.ir.verify import verify
 from edgevit.passes.base import Pass, Rejection
+from edgevit.passes.canonicalize_views import CanonicalizeViews
+from edgevit.passes.common_subexpressions import CommonSubexpressions
+from edgevit.passes.dead_code import DeadCode
+from edgevit.passes.fold_batch_norm import FoldBatchNorm
+from edgevit.passes.fold_constants import FoldConstants
+from edgevit.passes.fold_scales import FoldScales
+from edgevit.passes.raise_attention import RaiseAttention
+from edgevit.passes.raise_gelu import RaiseGelu
+from edgevit.passes.raise_layer_norm import RaiseLayerNorm
+from edgevit.passes.raise_softmax import RaiseSoftmax
 from edgevit.passes.registry import make_pass, suggestion
+from edgevit.passes.sink_transposes import SinkTransposes
 
 _ITEM = re.compile(r"\s*(?P<name>[\w-]+)\s*(?:\{(?P<options>[^{}]*)\})?\s*(?P<end>,|$)")
 
@@ -147,9 +158,23 @@ def _interface(graph: Graph) -> str:
     return f"({inputs}) -> ({', '.join(str(list(op.shape)) for op in graph.outputs)})"
 
 
-STANDARD = parse_pipeline(
-    "common-subexpressions,fold-constants,sink-transposes,canonicalize-views,"
-    "raise-softmax,raise-layer-norm,raise-gelu,raise-attention,canonicalize-views,"
-    "fold-batch-norm,fold-constants,fold-scales,canonicalize-views,common-subexpressions,dead-code"
+STANDARD = Pipeline(
+    (
+        CommonSubexpressions(),
+        FoldConstants(),
+        SinkTransposes(),
+        CanonicalizeViews(),
+        RaiseSoftmax(),
+        RaiseLayerNorm(),
+        RaiseGelu(),
+        RaiseAttention(),
+        CanonicalizeViews(),
+        FoldBatchNorm(),
+        FoldConstants(),
+        FoldScales(),
+        CanonicalizeViews(),
+        CommonSubexpressions(),
+        DeadCode(),
+    )
 )
 """The clean-up of a float graph, as far as it is the same for every target."""

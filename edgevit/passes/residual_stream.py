@@ -1,12 +1,15 @@
-"""The residual stream of a model, and the base of `center-residual` and `rotate-residual`: change the basis of the residual stream, at no cost at run time.
+"""The residual stream of a model, and what `center-residual` and `rotate-residual` share: they change its basis.
 
-Every normalization of a pre-norm transformer reads one stream of C channels, to which linear layers add. A matrix P on those
-channels can be taken into the layers that write to the stream; then
+Nothing of that is left to compute at run time.
 
-- P = I - 1/C (``center-residual``): a layer norm ignores the mean of its input, so the stream may as well have none, and layer_norm
-  becomes rms_norm (Ashkboos et al., SliceGPT, ICLR 2024, section 3.1);
-- P orthogonal (``rotate-residual``): an rms norm commutes with it, and the linear layers that read the norm take its inverse.
-  Outlier channels are spread over all channels, which an 8-bit grid for the whole tensor needs (Ashkboos et al., QuaRot, NeurIPS 2024).
+Every normalization of a pre-norm transformer reads one stream of C channels, to which linear layers add. A matrix P on
+those channels can be taken into the layers that write to the stream; then
+
+- P = I - 1/C (``center-residual``): a layer norm ignores the mean of its input, so the stream may as well have none,
+  and layer_norm becomes rms_norm (Ashkboos et al., SliceGPT, ICLR 2024, section 3.1);
+- P orthogonal (``rotate-residual``): an rms norm commutes with it, and the linear layers that read the norm take its
+  inverse. Outlier channels are spread over all channels, which an 8-bit grid for the whole tensor needs (Ashkboos et
+  al., QuaRot, NeurIPS 2024).
 
 Both want norms without affine part (``norm-affine`` and ``fold-scales``).
 """
@@ -32,6 +35,8 @@ from edgevit.ir.ops import (
     LayerNorm,
     Linear,
     Pad,
+    ReduceMean,
+    ReduceSum,
     Reshape,
     RmsNorm,
     Slice,
@@ -58,7 +63,9 @@ class Stream:
 
 
 def find_streams(graph: Graph, *, through_norms: bool) -> list[Stream]:
-    """All residual streams. With ``through_norms`` the results of the norms belong to the stream as well, and linear layers read it."""
+    """All residual streams. With ``through_norms`` the results of the norms belong to the stream as well, and linear
+    layers read it.
+    """
     streams: list[Stream] = []
     known: set[Op] = set()
     wanted = RmsNorm if through_norms else LayerNorm
@@ -133,7 +140,7 @@ def _read_by(user: Op, value: Op, stream: Stream, through_norms: bool) -> Iterab
 
 
 def _carries_channels(op: Op) -> bool:
-    """Layout ops that leave the last axis alone."""
+    """Ops that are linear over positions and leave the last axis alone."""
     if isinstance(op, Reshape):
         return op.shape[-1:] == op.x.shape[-1:]
     if isinstance(op, Transpose):
@@ -144,6 +151,8 @@ def _carries_channels(op: Op) -> bool:
         return op.low[-1] == op.high[-1] == 0 and op.mode == "constant" and op.value == 0
     if isinstance(op, Broadcast):
         return op.x.shape[-1:] == op.shape[-1:]
+    if isinstance(op, (ReduceMean, ReduceSum)):
+        return op.x.type.rank - 1 not in op.axes
     return isinstance(op, Concat) and op.axis != op.type.rank - 1
 
 
@@ -175,10 +184,8 @@ class StreamPass(Pass):
 
         def transform(op: Op) -> Op:
             old = next(originals)
-            if old in reads and isinstance(op, Linear):
-                op = _read(op, reads[old])
-            if old in writes:
-                op = _write(op, writes[old])
+            if old in writes or old in reads:
+                op = _changed(op, old, reads.get(old), writes.get(old))
             return self.norm(op) if old in norms and isinstance(op, (LayerNorm, RmsNorm)) else op
 
         rewritten = graph.map(transform)
@@ -195,22 +202,25 @@ class StreamPass(Pass):
         )
 
 
-def _write(op: Op, matrix: Matrix) -> Op:
-    """The writer of a stream with ``matrix`` applied to its output channels."""
-    if isinstance(op, Const):
-        return Const(_right(op.data, matrix), loc=op.loc)
+def _changed(op: Op, old: Op, read: Matrix | None, write: Matrix | None) -> Op:
+    """``op`` with ``read`` taken off its input channels and ``write`` applied to its output channels.
+
+    The numbers are those of ``old``, the op before the pass: a constant may be a value of the stream and a bias at once.
+    For weights (out, in), x P W'^T = x W^T gives W' = W P.
+    """
+    if isinstance(old, Const):
+        return old if write is None else Const(_right(old.data, write), loc=old.loc)
     assert isinstance(op, (Linear, Conv2d))
-    assert isinstance(op.weight, Const)
-    flat = op.weight.data.reshape(op.weight.shape[0], -1)
-    weight = Const(_right(flat.T, matrix).T.reshape(op.weight.shape).copy(), loc=op.weight.loc)
-    bias = None if op.bias is None else _write(op.bias, matrix)
-    return replace(op, weight=weight, bias=bias)
-
-
-def _read(op: Linear, matrix: Matrix) -> Linear:
-    """The reader of a rotated stream: x P W' = x W, so W' = W P for weights (out, in)."""
-    assert isinstance(op.weight, Const)
-    return replace(op, weight=Const(_right(op.weight.data, matrix), loc=op.weight.loc))
+    assert isinstance(old, (Linear, Conv2d))
+    assert isinstance(old.weight, Const)
+    weight, bias = old.weight.data, old.bias
+    if read is not None:
+        weight = _right(weight, read)
+    if write is not None:
+        flat = weight.reshape(weight.shape[0], -1)
+        weight = _right(flat.T, write).T.reshape(weight.shape)
+        bias = Const(_right(bias.data, write), loc=bias.loc) if isinstance(bias, Const) else None
+    return replace(op, weight=Const(np.ascontiguousarray(weight), loc=old.weight.loc), bias=bias)
 
 
 def _right(data: NDArray[np.generic], matrix: Matrix) -> NDArray[np.float32]:

@@ -23,8 +23,10 @@ class RotateResidual(StreamPass):
 
 
 def rotation(channels: int, seed: int) -> Matrix:
-    """An orthogonal (C, C) matrix whose entries are all of similar size: Hadamard of the largest power of two in C, Kronecker the
-    orthonormal DCT-II of the rest, with random signs on the rows.
+    """An orthogonal (C, C) matrix, no entry larger than sqrt(2 / C), so that it spreads each channel over many.
+
+    Sylvester's Hadamard matrix of the largest power of two in C, Kronecker the orthonormal DCT-II of the rest, with
+    random signs on the rows. For a power of two all entries are equal in size.
     """
     power = channels & -channels
     hadamard = np.ones((1, 1))

@@ -62,9 +62,8 @@ class SinkTransposes(Pass):
         for region in regions:
             removed, added = _change(region, graph)
             first = next(iter(region.ops))
-            reason = (
-                f"done before the transpose with {len(region.ops) - 1} more it would save {removed} and cost {added}"
-            )
+            others = f" together with {len(region.ops) - 1} more" if len(region.ops) > 1 else ""
+            reason = f"done before its transpose{others}, it would save {removed} transposes and cost {added}"
             rejections.append(Rejection("SinkTransposes", first.NAME, first.loc, reason))
         return tuple(rejections)
 

@@ -1,12 +1,14 @@
 """`split-heads`: attention over a head axis becomes rank-2 products a head at a time.
 
-The query, key and value of a head are found by following the reshapes, transposes and slices before attention back to the linear
-layer that computes them: each head then gets a linear layer of its own rows, so that every head has a grid of its own and nothing is
-sliced at run time. The heads' results are concatenated on the channel axis, which is what the transpose and reshape after attention do.
+The query, key and value of a head are found by following the reshapes, transposes and slices before attention back to
+the linear layer that computes them: each head then gets a linear layer of its own rows, so that every head has a grid
+of its own and nothing is sliced at run time. The heads' results are concatenated on the channel axis, which is what the
+transpose and reshape after attention do.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -25,6 +27,8 @@ class SplitHeads(Rule):
     """reshape(transpose(attention(q, k, v))) -> concat of the heads."""
 
     def apply(self, op: Op, context: Context) -> Op | Reject | None:
+        if isinstance(op, Attention) and _is_single(op):
+            return _single_head(op)
         if not isinstance(op, Reshape):
             return None
         attention = _attention_before(op)
@@ -65,15 +69,35 @@ def _one_head(attention: Attention, q: Op, k: Op, v: Op) -> Op:
 
 def _scaled(q: Op, scale: float) -> Op:
     """The attention scale in the weights of the query where it has its own."""
-    factor = np.float32(scale)
+    factor = np.array(scale, np.float32)
     if isinstance(q, Linear) and isinstance(q.weight, Const) and isinstance(q.bias, (Const, type(None))):
-        bias = None if q.bias is None else Const(q.bias.data * factor, loc=q.bias.loc)
-        return Linear(q.x, Const(q.weight.data * factor, loc=q.weight.loc), bias, loc=q.loc)
-    return Mul(q, Const(np.array(factor), loc=q.loc), loc=q.loc)
+        bias = None if q.bias is None else Const(np.multiply(q.bias.data, factor, dtype=np.float32), loc=q.bias.loc)
+        return Linear(
+            q.x, Const(np.multiply(q.weight.data, factor, dtype=np.float32), loc=q.weight.loc), bias, loc=q.loc
+        )
+    return Mul(q, Const(factor, loc=q.loc), loc=q.loc)
+
+
+def _is_single(op: Attention) -> bool:
+    """Whether there is one product only, so that no merge of heads has to follow."""
+    return math.prod(op.shape[:-2]) == 1
+
+
+def _single_head(op: Attention) -> Op | Reject:
+    if op.mask is not None:
+        return Reject("the attention has a mask")
+    parts = [_head_values(operand, 1) for operand in (op.q, op.k, op.v)]
+    found: list[Op] = []
+    for part in parts:
+        if isinstance(part, Reject):
+            return part
+        found += part
+    result = _one_head(op, *found)
+    return result if op.shape == result.shape else Reshape(result, op.shape, loc=op.loc)
 
 
 def _attention_before(op: Reshape) -> Attention | None:
-    """The attention whose heads this reshape merges: only layout ops lie between, and the reshape is the last of them."""
+    """The attention whose heads this reshape merges; only reshapes and transposes lie between."""
     value: Op = op.x
     while isinstance(value, (Reshape, Transpose)):
         value = value.x

@@ -109,7 +109,7 @@ def _observe(
             for op in group.sources:
                 layer = config.layer(op.loc, op.NAME)
                 observers[op] = make_observer(
-                    layer.observer, spec, percentile=layer.percentile, momentum=config.momentum
+                    layer.observer_of(op), spec, percentile=layer.percentile, momentum=config.momentum
                 )
     sums: dict[Op, Numbers] = {}
 

@@ -17,6 +17,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edgevit.errors import UsageError
 from edgevit.ir.graph import Graph
+from edgevit.ir.op import Op
+from edgevit.ir.ops import Add
 from edgevit.ir.types import DType
 from edgevit.quant.grids import MAX_BITS, MIN_BITS, GridSpec
 
@@ -48,6 +50,8 @@ class LayerOverride(BaseModel):
     activation_bits: Bits | None = None
     weight_bits: Bits | None = None
     observer: ObserverName | None = None
+    residual_observer: ObserverName | None = None
+    """When it is left out, ``observer`` also holds for sums."""
     percentile: Percent | None = None
     symmetric_activations: bool | None = None
     weights: Granularity | None = None
@@ -67,6 +71,10 @@ class LayerConfig(BaseModel):
     observer: ObserverName = Field(
         default="minmax",
         description="How ranges of activations are chosen: minmax, moving-average, percentile, mse or entropy.",
+    )
+    residual_observer: ObserverName = Field(
+        default="mse",
+        description="The same for sums, which carry the residual stream with its outlier channels.",
     )
     percentile: Percent = Field(
         default=99.99, description="For the percentile observer: what it keeps, in percent of the values on each side."
@@ -91,6 +99,10 @@ class LayerConfig(BaseModel):
     gelu: GeluForm = Field(
         default="sigmoid", description="How GELU is computed in integers: sigmoid, cubic, tanh or relu6."
     )
+
+    def observer_of(self, op: Op) -> ObserverName:
+        """The observer of this op's result."""
+        return self.residual_observer if isinstance(op, Add) else self.observer
 
     def activation_spec(self, dtype: DType = DType.I8) -> GridSpec:
         """The kind of grid that this layer's result gets."""
@@ -131,7 +143,10 @@ class QuantConfig(LayerConfig):
         settings: dict[str, Any] = {name: getattr(self, name) for name in LayerConfig.model_fields}
         for override in self.layers:
             if fnmatchcase(loc, override.match) and override.op in (None, op):
-                settings.update(override.model_dump(exclude={"match", "op"}, exclude_none=True))
+                values = override.model_dump(exclude={"match", "op"}, exclude_none=True)
+                if "observer" in values:
+                    values.setdefault("residual_observer", values["observer"])
+                settings.update(values)
         return LayerConfig.model_construct(**settings)
 
     def check_layers(self, graph: Graph) -> None:

@@ -83,7 +83,9 @@ def _layer_settings(row: Row, layer: LayerConfig, is_norm: bool, is_gelu: bool) 
         found.append(("norm", '"l2"'))
     if is_gelu and layer.gelu in ("relu6", "sigmoid"):
         found.append(("gelu", '"cubic"' if layer.gelu == "sigmoid" else '"sigmoid"'))
-    if layer.observer in ("minmax", "moving-average") and not isinstance(row.reference, tuple(INT8_POLICY.fixed)):
+    if layer.observer_of(row.reference) in ("minmax", "moving-average") and not isinstance(
+        row.reference, tuple(INT8_POLICY.fixed)
+    ):
         found.append(("observer", '"mse"'))
     return found
 

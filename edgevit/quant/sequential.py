@@ -111,7 +111,9 @@ class _Refiner:
     def choose(self, op: Op, group: Group, value: Numbers) -> tuple[float, float]:
         layer = self.config.layer(op.loc, op.NAME)
         spec = group_spec(group, self.policy, self.config)
-        observer = make_observer(layer.observer, spec, percentile=layer.percentile, momentum=self.config.momentum)
+        observer = make_observer(
+            layer.observer_of(op), spec, percentile=layer.percentile, momentum=self.config.momentum
+        )
         try:
             observer.update(value)
         except QuantError as error:

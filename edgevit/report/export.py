@@ -48,8 +48,8 @@ class ExportReport(Part):
     decisions: tuple[DecisionRow, ...] = ()
     passes: tuple[PassRow, ...] = ()
     calibration: CalibrationReport | None = None
-    versions: dict[str, str] = {}
-    hashes: dict[str, str] = {}
+    versions: dict[str, str] = Field(default_factory=dict)
+    hashes: dict[str, str] = Field(default_factory=dict)
 
     @property
     def failed_gates(self) -> tuple[Gate, ...]:

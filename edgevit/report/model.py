@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from itertools import pairwise
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
@@ -118,7 +119,7 @@ class ClassAccuracy(Part):
 
 
 class Confusion(Part):
-    """``counts[true][predicted]`` images, predicted by the int8 model, in the order of ``names``; at most 128 classes."""
+    """``counts[true][predicted]`` images, predicted by the int8 model, in the order of ``names``."""
 
     names: Annotated[tuple[str, ...], Field(max_length=MAX_CONFUSION_CLASSES)]
     counts: tuple[tuple[Count, ...], ...]
@@ -132,7 +133,7 @@ class Confusion(Part):
 
 
 class AccuracyReport(Part):
-    """Predictions of the exported model on ``images`` images against float ones, and against labels where there are any.
+    """Predictions of the exported model on ``images`` images against float ones, and against labels if there are any.
 
     ``top1_float``, ``top1_int8`` and ``agreement`` (same class from both) are shares in 0..1, ``logits_sqnr_db`` is in
     dB. ``source`` names the images; ``note`` is the caution for a small sample, or empty.
@@ -199,7 +200,7 @@ class SqnrReport(Part):
     @model_validator(mode="after")
     def _worst_are_rows(self) -> SqnrReport:
         indices = [row.index for row in self.rows]
-        if any(low >= high for low, high in zip(indices, indices[1:], strict=False)):
+        if any(low >= high for low, high in pairwise(indices)):
             raise ValueError("the rows must be in execution order, each index once")
         if unknown := sorted(set(self.worst) - set(indices)):
             raise ValueError(f"worst names {unknown}, which are indices of no row")

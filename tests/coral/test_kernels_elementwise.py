@@ -44,6 +44,29 @@ def test_rescaling_unary(name: str, x_scale: float, x_zero: int, ratio: float, o
     assert_exact(unary(name, x_scale, x_zero, x_scale * ratio, out_zero), EVERY_INT8)
 
 
+# Scales at which the quotient in float32, as TFLite takes it, gives another result than the quotient in double.
+@pytest.mark.parametrize(
+    ("x_scale", "out_scale"),
+    [(1.700323462486267, 2.2217559814453125), (0.980571985244751, 1.4226603507995605)],
+)
+def test_relu_divides_scales_in_float32(x_scale: float, out_scale: float) -> None:
+    result = assert_exact(unary("RELU", x_scale, -128, out_scale, -128), EVERY_INT8)
+    in_double = run_model(unary("QUANTIZE", x_scale, -128, out_scale, -128), [EVERY_INT8])[0]
+    assert np.any(result != in_double)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "out"),
+    [
+        (0.016609380021691322, 0.023295901715755463, 0.1547485738992691),
+        (0.0203501358628273, 0.07989455759525299, 0.3658466041088104),
+    ],
+)
+def test_mul_multiplies_scales_in_float32(a: float, b: float, out: float) -> None:
+    inputs = [tensor((256, 256), a, -128), tensor((256, 256), b, -128)]
+    assert_exact(model("MUL", inputs, tensor((256, 256), out, -128)), LEFT, RIGHT)
+
+
 @examples(40)
 @given(st.booleans(), scales(-12, 4), ZERO_POINTS, st.one_of(st.just(1.0), RATIOS), ZERO_POINTS)
 def test_quantize_between_int8_and_uint8(to_int8: bool, scale: float, x_zero: int, ratio: float, out_zero: int) -> None:
@@ -64,6 +87,28 @@ def test_logistic(x_scale: float, x_zero: int, out_zero: int) -> None:
 @given(scales(-14, 6), ZERO_POINTS, st.one_of(st.just(1 / 128), scales(-12, 0)), ZERO_POINTS)
 def test_tanh(x_scale: float, x_zero: int, out_scale: float, out_zero: int) -> None:
     assert_exact(unary("TANH", x_scale, x_zero, out_scale, out_zero), EVERY_INT8)
+
+
+# Grids at which numpy's own float32 functions, a unit or two off the C library's, give another table.
+@pytest.mark.parametrize(
+    "one",
+    [
+        unary("TANH", 0.018544122576713562, 106, 0.0067526777274906635, 127),
+        unary("TANH", 0.028648557141423225, -94, 0.005665094591677189, -128),
+        unary("TANH", 0.014454800635576248, 37, 0.007145017851144075, 0),
+        unary("LOGISTIC", 0.017059296369552612, 104, 1 / 256, -128),
+        unary("LOGISTIC", 0.00232441583648324, -36, 1 / 256, -128),
+        unary("LOGISTIC", 0.009116843342781067, 14, 1 / 256, -128),
+    ],
+)
+def test_tables_ask_the_c_library(one: TfliteModel) -> None:
+    assert_exact(one, EVERY_INT8)
+
+
+def test_tables_round_ties_away_from_zero() -> None:
+    # tanh saturates at 1, which is 50.5 steps of this output.
+    result = assert_exact(unary("TANH", 1.0, 0, 0.019801979884505272, 0), EVERY_INT8)
+    assert (result.min(), result.max()) == (-51, 51)
 
 
 @examples(60)
@@ -99,8 +144,15 @@ def test_unary_operators_outside_their_range_are_refused(one: TfliteModel, why: 
 
 @examples(50)
 @given(
-    st.sampled_from(["ADD", "SUB"]), scales(-10, 4), scales(-10, 4), RATIOS, ZERO_POINTS, ZERO_POINTS, ZERO_POINTS, ACTIVATIONS
-)  # fmt: skip
+    st.sampled_from(["ADD", "SUB"]),
+    scales(-10, 4),
+    scales(-10, 4),
+    RATIOS,
+    ZERO_POINTS,
+    ZERO_POINTS,
+    ZERO_POINTS,
+    ACTIVATIONS,
+)
 def test_sums_of_all_pairs(
     name: str, a: float, b: float, ratio: float, a_zero: int, b_zero: int, out_zero: int, activation: str
 ) -> None:

@@ -44,13 +44,35 @@ def channel_scales(seed: int, count: int) -> list[float]:
 
 @examples(80)
 @given(
-    SEEDS, st.integers(1, 6), st.integers(1, 300), st.integers(1, 12), scales(-9, 0), scales(-9, 0), RATIOS,
-    ZERO_POINTS, ZERO_POINTS, ZERO_POINTS, ACTIVATIONS, st.booleans(), st.booleans(),
-)  # fmt: skip
+    SEEDS,
+    st.integers(1, 6),
+    st.integers(1, 300),
+    st.integers(1, 12),
+    scales(-9, 0),
+    scales(-9, 0),
+    RATIOS,
+    ZERO_POINTS,
+    ZERO_POINTS,
+    ZERO_POINTS,
+    ACTIVATIONS,
+    st.booleans(),
+    st.booleans(),
+)
 def test_fully_connected(
-    seed: int, rows: int, depth: int, units: int, x_scale: float, w_scale: float, ratio: float,
-    x_zero: int, w_zero: int, out_zero: int, activation: str, with_bias: bool, computed_weights: bool,
-) -> None:  # fmt: skip
+    seed: int,
+    rows: int,
+    depth: int,
+    units: int,
+    x_scale: float,
+    w_scale: float,
+    ratio: float,
+    x_zero: int,
+    w_zero: int,
+    out_zero: int,
+    activation: str,
+    with_bias: bool,
+    computed_weights: bool,
+) -> None:
     product = float(np.float32(x_scale) * np.float32(w_scale))
     weights = random_int8(seed + 1, 2 if computed_weights else 1, units, depth)
     x = tensor((rows, depth), x_scale, x_zero)
@@ -85,10 +107,17 @@ def test_fully_connected_rounds_once_where_convolution_rounds_twice() -> None:
     )
     convolution = model(
         "CONV_2D",
-        [tensor((1, 1, 1, 1), scale), tensor((1, 1, 1, 1), 1.0, data=weight.reshape(1, 1, 1, 1)),
-         tensor((1,), scale, dtype="int32", data=np.zeros(1, dtype=np.int32))],
-        tensor((1, 1, 1, 1), 1.0), 3, padding="VALID", stride_h=1, stride_w=1,
-    )  # fmt: skip
+        [
+            tensor((1, 1, 1, 1), scale),
+            tensor((1, 1, 1, 1), 1.0, data=weight.reshape(1, 1, 1, 1)),
+            tensor((1,), scale, dtype="int32", data=np.zeros(1, dtype=np.int32)),
+        ],
+        tensor((1, 1, 1, 1), 1.0),
+        3,
+        padding="VALID",
+        stride_h=1,
+        stride_w=1,
+    )
     assert assert_exact(linear, x).item() == -58
     assert assert_exact(convolution, x.reshape(1, 1, 1, 1, 1)).item() == -59
 
@@ -129,13 +158,37 @@ SIDES = st.integers(1, 9)
 
 @examples(60)
 @given(
-    SEEDS, SIDES, SIDES, KERNELS, STRIDES, st.integers(1, 2), st.sampled_from(["SAME", "VALID"]), st.integers(1, 5),
-    st.sampled_from([1, 1, 2, 3]), st.integers(1, 4), RATIOS, ZERO_POINTS, ZERO_POINTS, ACTIVATIONS,
-)  # fmt: skip
+    SEEDS,
+    SIDES,
+    SIDES,
+    KERNELS,
+    STRIDES,
+    st.integers(1, 2),
+    st.sampled_from(["SAME", "VALID"]),
+    st.integers(1, 5),
+    st.sampled_from([1, 1, 2, 3]),
+    st.integers(1, 4),
+    RATIOS,
+    ZERO_POINTS,
+    ZERO_POINTS,
+    ACTIVATIONS,
+)
 def test_conv_2d(
-    seed: int, height: int, width: int, kernel: tuple[int, int], stride: tuple[int, int], dilation: int, padding: str, depth: int,
-    groups: int, per_group: int, ratio: float, x_zero: int, out_zero: int, activation: str,
-) -> None:  # fmt: skip
+    seed: int,
+    height: int,
+    width: int,
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    dilation: int,
+    padding: str,
+    depth: int,
+    groups: int,
+    per_group: int,
+    ratio: float,
+    x_zero: int,
+    out_zero: int,
+    activation: str,
+) -> None:
     out_h, out_w, options = window(seed, height, width, kernel, stride, dilation, padding)
     channels, outputs = depth * groups, per_group * groups
     x = tensor((1, height, width, channels), 0.02, x_zero)
@@ -151,13 +204,35 @@ def test_conv_2d(
 
 @examples(50)
 @given(
-    SEEDS, SIDES, SIDES, KERNELS, STRIDES, st.integers(1, 2), st.sampled_from(["SAME", "VALID"]), st.integers(1, 5),
-    st.integers(1, 3), RATIOS, ZERO_POINTS, ZERO_POINTS, ACTIVATIONS,
-)  # fmt: skip
+    SEEDS,
+    SIDES,
+    SIDES,
+    KERNELS,
+    STRIDES,
+    st.integers(1, 2),
+    st.sampled_from(["SAME", "VALID"]),
+    st.integers(1, 5),
+    st.integers(1, 3),
+    RATIOS,
+    ZERO_POINTS,
+    ZERO_POINTS,
+    ACTIVATIONS,
+)
 def test_depthwise_conv_2d(
-    seed: int, height: int, width: int, kernel: tuple[int, int], stride: tuple[int, int], dilation: int, padding: str, channels: int,
-    multiplier: int, ratio: float, x_zero: int, out_zero: int, activation: str,
-) -> None:  # fmt: skip
+    seed: int,
+    height: int,
+    width: int,
+    kernel: tuple[int, int],
+    stride: tuple[int, int],
+    dilation: int,
+    padding: str,
+    channels: int,
+    multiplier: int,
+    ratio: float,
+    x_zero: int,
+    out_zero: int,
+    activation: str,
+) -> None:
     assume(stride[0] == stride[1])
     out_h, out_w, options = window(seed, height, width, kernel, stride, dilation, padding)
     outputs = channels * multiplier
@@ -167,9 +242,14 @@ def test_depthwise_conv_2d(
     )
     output = tensor((1, out_h, out_w, outputs), 0.002 * ratio, out_zero)
     one = model(
-        "DEPTHWISE_CONV_2D", [x, w, bias(seed, 0.01, outputs)], output, 3,
-        fused_activation_function=activation, depth_multiplier=multiplier, **options,
-    )  # fmt: skip
+        "DEPTHWISE_CONV_2D",
+        [x, w, bias(seed, 0.01, outputs)],
+        output,
+        3,
+        fused_activation_function=activation,
+        depth_multiplier=multiplier,
+        **options,
+    )
     assert_exact(one, random_int8(seed, 2, 1, height, width, channels))
 
 

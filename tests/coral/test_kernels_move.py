@@ -119,9 +119,13 @@ def test_resize_nearest_neighbor(seed: int, sides: tuple[int, ...], flags: tuple
     height, width, out_h, out_w = sides
     specs = [t((1, height, width, 2)), integers(out_h, out_w)]
     one = model(
-        "RESIZE_NEAREST_NEIGHBOR", specs, t((1, out_h, out_w, 2)), 3,
-        align_corners=flags[0], half_pixel_centers=flags[1],
-    )  # fmt: skip
+        "RESIZE_NEAREST_NEIGHBOR",
+        specs,
+        t((1, out_h, out_w, 2)),
+        3,
+        align_corners=flags[0],
+        half_pixel_centers=flags[1],
+    )
     assert_exact(one, random_int8(seed, 2, 1, height, width, 2))
 
 

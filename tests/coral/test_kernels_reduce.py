@@ -36,7 +36,8 @@ AXES = st.lists(st.integers(-4, 3), min_size=1, max_size=4)
 def reduced(shape: tuple[int, ...], axes: list[int], keep_dims: bool) -> tuple[int, ...]:
     assume(all(-len(shape) <= axis < len(shape) for axis in axes))
     resolved = tuple({axis % len(shape) for axis in axes})
-    return np.empty(shape, np.int8).sum(axis=resolved, keepdims=keep_dims).shape
+    result: tuple[int, ...] = np.empty(shape, np.int8).sum(axis=resolved, keepdims=keep_dims).shape
+    return result
 
 
 @examples(80)
@@ -67,6 +68,23 @@ def test_mean_folds_the_count_into_its_multiplier(count: int, ratio: float) -> N
         assert ratio > 2.0**20  # C++ overflows there
         return
     assert_exact(one, x)
+
+
+@pytest.mark.parametrize(
+    ("count", "scale", "total", "stored"),
+    [
+        (95, 1.5765310525894165, -12322, -204),
+        (1786, 1.560546875, -141341, -123),
+        (622, 1.7947136163711548, -18541, -53),
+    ],
+)
+def test_mean_floors_its_multiplier(count: int, scale: float, total: int, stored: int) -> None:
+    # Sums at which the nearest multiplier would give one less.
+    even, rest = divmod(total, count)
+    x = np.full((1, count), 127 + even, dtype=np.int8)
+    x[0, :rest] += 1
+    one = model("MEAN", [tensor((count,), scale, 127), integers(0)], tensor((1,), 1.0, 100), keep_dims=True)
+    assert assert_exact(one, x).item() == max(stored + 100, -128)
 
 
 @examples(40)
@@ -172,17 +190,41 @@ def test_what_tflite_refuses_is_refused(one: TfliteModel, why: str) -> None:
 
 @examples(60)
 @given(
-    SEEDS, st.sampled_from(["AVERAGE_POOL_2D", "MAX_POOL_2D"]), st.integers(1, 9), st.integers(1, 9), st.integers(1, 4),
-    st.integers(1, 4), st.integers(1, 3), st.sampled_from(["SAME", "VALID"]), ZERO_POINTS, ACTIVATIONS,
-)  # fmt: skip
+    SEEDS,
+    st.sampled_from(["AVERAGE_POOL_2D", "MAX_POOL_2D"]),
+    st.integers(1, 9),
+    st.integers(1, 9),
+    st.integers(1, 4),
+    st.integers(1, 4),
+    st.integers(1, 3),
+    st.sampled_from(["SAME", "VALID"]),
+    ZERO_POINTS,
+    ACTIVATIONS,
+)
 def test_pooling(
-    seed: int, name: str, height: int, width: int, kernel_h: int, kernel_w: int, stride: int, padding: str, zero: int, activation: str
-) -> None:  # fmt: skip
+    seed: int,
+    name: str,
+    height: int,
+    width: int,
+    kernel_h: int,
+    kernel_w: int,
+    stride: int,
+    padding: str,
+    zero: int,
+    activation: str,
+) -> None:
     assume(padding == "SAME" or (kernel_h <= height and kernel_w <= width))
     out_h = output_extent(height, kernel_h, stride, 1, padding)[0]
     out_w = output_extent(width, kernel_w, stride, 1, padding)[0]
     one = model(
-        name, [tensor((1, height, width, 3), 0.05, zero)], tensor((1, out_h, out_w, 3), 0.05, zero), padding=padding,
-        stride_h=stride, stride_w=stride, filter_height=kernel_h, filter_width=kernel_w, fused_activation_function=activation,
-    )  # fmt: skip
+        name,
+        [tensor((1, height, width, 3), 0.05, zero)],
+        tensor((1, out_h, out_w, 3), 0.05, zero),
+        padding=padding,
+        stride_h=stride,
+        stride_w=stride,
+        filter_height=kernel_h,
+        filter_width=kernel_w,
+        fused_activation_function=activation,
+    )
     assert_exact(one, random_int8(seed, 2, 1, height, width, 3))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from edgevit.errors import QuantError
@@ -12,7 +12,7 @@ from edgevit_coral.kernels import rescale as module
 from edgevit_coral.kernels.rescale import DoubleRescale, FixedRescale, Rescale, float_plan, rescale_all
 from edgevit_kernels.fixedpoint import spec
 
-few = settings(max_examples=120, deadline=None)
+few = settings(max_examples=200, deadline=None)
 REALS = st.one_of(st.floats(-20, 3), st.integers(-20, 3).map(float)).map(lambda exponent: 2.0**exponent)
 LIMITS = st.integers(1, 2**26)
 
@@ -29,11 +29,15 @@ def probes(rescale: Rescale, limit: int, seed: int) -> np.ndarray[tuple[int, ...
     near = np.concatenate([steps + offset for offset in range(-2, 3)])
     wild = np.random.default_rng(seed).integers(-limit, limit + 1, (200, steps.shape[1]))
     small = np.arange(-3, 4)[:, None] + np.zeros_like(steps[:1])
-    return np.clip(np.concatenate([near, wild, small]), -limit, limit)
+    chosen: np.ndarray[tuple[int, ...], np.dtype[np.int64]]
+    chosen = np.clip(np.concatenate([near, wild, small]), -limit, limit)
+    return chosen
 
 
 @few
 @given(st.booleans(), st.lists(REALS, min_size=1, max_size=5), st.integers(-128, 127), st.integers(-128, 100), LIMITS)
+@example(False, [2.0**0.5, 0.5], 0, -1, 4)
+@example(False, [2.0], 0, 1, 1)
 def test_the_plan_equals_the_definition(fixed: bool, reals: list[float], zero: int, low: int, limit: int) -> None:
     rescale = build(fixed, reals, zero, low)
     limit = min(limit, int(rescale.room().min()) - 1)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edgevit.data.preprocess import Preprocess
+from edgevit.frontend.capture import decompose
 from edgevit.ir.graph import Graph
 from edgevit.ir.interp import run
 
@@ -65,3 +66,10 @@ def export(model: torch.nn.Module, size: tuple[int, int] = SIZE, channels: int =
     import torch
 
     return torch.export.export(model.eval(), (torch.zeros(1, channels, *size),))
+
+
+def decomposed_of(program: ExportedProgram) -> ExportedProgram:
+    """The program in torch's core operators, as others may have saved it."""
+    import torch
+
+    return decompose(program, torch.export.default_decompositions())

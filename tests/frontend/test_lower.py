@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from edgevit.errors import FrontendError
 from edgevit.frontend import lower
-from edgevit.frontend.lower import lower_program
+from edgevit.frontend.lowering import lower_program
 from edgevit.frontend.registry import LOWERINGS, axes_of, lowers, pair
 from edgevit.ir.ops import Attention, Const, Conv2d, L2Normalize, Linear, Relu, Softmax
 from edgevit.ir.text import print_graph
-from tests.frontend.compare import PREPROCESS, SIZE, assert_same, export
+from tests.frontend.compare import PREPROCESS, SIZE, assert_same, decomposed_of, export
 from tests.tools import requires
 
 FEW = settings(max_examples=12, deadline=None)
@@ -212,7 +212,7 @@ def test_decomposed_attention_loses_its_guard() -> None:
     model = build(lambda self, x: torch.nn.functional.scaled_dot_product_attention(x, x, x))
     program = export(model)
     assert any(isinstance(op, Attention) for op in lower_program(program, PREPROCESS, "captured").ops)
-    graph = lower_program(program.run_decompositions(), PREPROCESS, "decomposed")
+    graph = lower_program(decomposed_of(program), PREPROCESS, "decomposed")
     assert sum(isinstance(op, Softmax) for op in graph.ops) == 1
     assert_same(graph, model)
 
@@ -251,7 +251,7 @@ def test_masks_become_finite() -> None:
 
 
 def test_a_second_lowering_of_an_operator_is_refused() -> None:
-    import edgevit.frontend.lower  # noqa: F401
+    import edgevit.frontend.lowering  # noqa: F401
 
     before = LOWERINGS["aten.relu.default"]
     with pytest.raises(ValueError, match=r"two lowerings for aten\.relu\.default"):

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from edgevit.frontend import lower
-from edgevit.frontend.lower import lower_program
-from tests.frontend.compare import PREPROCESS, assert_same, export, perturb
+from edgevit.frontend.lowering import lower_program
+from tests.frontend.compare import PREPROCESS, assert_same, decomposed_of, export, perturb
 from tests.tools import requires
 
 pytestmark = requires("torch")
@@ -137,7 +137,7 @@ def test_function_matches_torch(name: str) -> None:
     program = export(model)
     assert_same(lower_program(program, PREPROCESS, name), model)
     if name not in CAPTURED_ONLY:
-        assert_same(lower_program(program.run_decompositions(), PREPROCESS, name), model)
+        assert_same(lower_program(decomposed_of(program), PREPROCESS, name), model)
 
 
 def _modules() -> dict[str, Callable[[], Any]]:
@@ -230,7 +230,7 @@ def test_module_matches_torch(name: str) -> None:
     perturb(model, 0.3)
     program = export(model)
     assert_same(lower_program(program, PREPROCESS, name), model)
-    assert_same(lower_program(program.run_decompositions(), PREPROCESS, name), model)
+    assert_same(lower_program(decomposed_of(program), PREPROCESS, name), model)
 
 
 def test_grey_model_sees_luma() -> None:

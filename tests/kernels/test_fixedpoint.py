@@ -1,4 +1,4 @@
-"""The numpy primitives equal the specification; the specification approximates the real functions as well as it says."""
+"""The numpy primitives equal the specification, which approximates the real functions as well as it says."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 import numpy as np
+from hypothesis import settings
 
 from edgevit.ir.graph import Graph
 from edgevit.ir.interp import run
@@ -16,6 +17,8 @@ from edgevit.ir.verify import verify
 from edgevit.passes.base import Pass
 
 SAMPLES = 2
+SEARCH = settings(max_examples=80, deadline=None)
+"""For property tests: a loaded machine is no failure."""
 
 
 def graph_of(text: str, **arrays: Array) -> Graph:
@@ -71,7 +74,7 @@ def check_pass(item: Pass, graph: Graph, *, tolerance: float = 1e-5, seed: int =
     for was, now in zip(outputs(graph, seed), outputs(result, seed), strict=True):
         assert was.shape == now.shape
         limit = tolerance * max(1.0, float(np.abs(was).max(initial=0)))
-        np.testing.assert_allclose(now, was, rtol=0, atol=limit)
+        np.testing.assert_allclose(now.astype(np.float64), was.astype(np.float64), rtol=0, atol=limit)
     return result
 
 

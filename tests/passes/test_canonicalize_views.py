@@ -13,7 +13,7 @@ from edgevit.ir.types import Quant, TensorType
 from edgevit.ir.verify import verify
 from edgevit.passes.canonicalize_views import CanonicalizeViews
 from edgevit.passes.views import Layout, build, cost
-from tests.passes.helpers import check_pass, expect, graph_of, names, reasons
+from tests.passes.helpers import SEARCH, check_pass, expect, graph_of, names, reasons
 
 PASS = CanonicalizeViews()
 
@@ -120,6 +120,7 @@ def chains(draw: st.DrawFn) -> Graph:
     return chain(first, *views)
 
 
+@SEARCH
 @given(chains())
 def test_random_chains_keep_their_meaning(graph: Graph) -> None:
     result = check_pass(PASS, graph, tolerance=0)
@@ -127,6 +128,7 @@ def test_random_chains_keep_their_meaning(graph: Graph) -> None:
     assert len(result.ops) <= len(graph.ops)
 
 
+@SEARCH
 @given(chains())
 def test_what_one_layout_can_say_takes_three_views_at_most(graph: Graph) -> None:
     layout: Layout | None = Layout.of(graph.inputs[0].shape)

@@ -9,7 +9,7 @@ from edgevit.ir.op import Op
 from edgevit.ir.ops import Add, Const, Input, Maximum, Mul, Relu
 from edgevit.ir.types import Quant, TensorType
 from edgevit.passes.common_subexpressions import CommonSubexpressions
-from tests.passes.helpers import check_pass, expect, graph_of, names, reasons
+from tests.passes.helpers import SEARCH, check_pass, expect, graph_of, names, reasons
 
 PASS = CommonSubexpressions()
 
@@ -75,6 +75,7 @@ def test_why_equal_integers_on_two_grids_stay_apart() -> None:
 TYPE = Const(np.zeros(1, np.int8)).type.dtype
 
 
+@SEARCH
 @given(st.lists(st.tuples(st.integers(0, 3), st.integers(0, 30), st.integers(0, 30)), min_size=1, max_size=30))
 def test_random_graphs_keep_their_meaning_and_have_no_repetition_left(steps: list[tuple[int, int, int]]) -> None:
     x = Input("x", type=TensorType((1, 3)))

@@ -10,7 +10,7 @@ from edgevit.ir.op import Op
 from edgevit.ir.ops import BatchNorm, Const, Conv2d, Input, Linear, Relu, Reshape
 from edgevit.ir.types import TensorType
 from edgevit.passes.fold_batch_norm import FoldBatchNorm
-from tests.passes.helpers import check_pass, expect, graph_of, names, reasons
+from tests.passes.helpers import SEARCH, check_pass, expect, graph_of, names, reasons
 
 PASS = FoldBatchNorm()
 CONV = "stride=[1, 1], padding=[0, 0, 0, 0], dilation=[1, 1], groups=1"
@@ -159,6 +159,7 @@ def test_statistics_that_cannot_be_folded(line: str, reason: str) -> None:
     assert reasons(PASS, graph) == [reason]
 
 
+@SEARCH
 @given(
     st.sampled_from(["conv", "grouped", "depthwise", "linear", "reshaped"]),
     st.booleans(),

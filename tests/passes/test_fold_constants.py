@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from edgevit.passes.fold_constants import FoldConstants
-from tests.passes.helpers import check_pass, constants, expect, graph_of, names, reasons
+from tests.passes.helpers import SEARCH, check_pass, constants, expect, graph_of, names, reasons
 
 PASS = FoldConstants()
 
@@ -190,6 +190,7 @@ number = st.floats(-4, 4, width=32).filter(lambda value: abs(value) > 0.25)
 step = st.tuples(st.sampled_from(["add", "sub", "mul", "div"]), st.lists(number, min_size=3, max_size=3), st.booleans())
 
 
+@SEARCH
 @given(st.lists(step, min_size=1, max_size=5), st.integers(0, 99))
 def test_arithmetic_with_constants_keeps_its_meaning(steps: list[tuple[str, list[float], bool]], seed: int) -> None:
     lines = ['%0 = input(name="x") : f32[2,3]']

@@ -10,7 +10,7 @@ from edgevit.ir.op import Op
 from edgevit.ir.ops import Add, Attention, Const, Conv2d, Input, Linear, Mul, ReduceMean, Reshape, Slice, Transpose
 from edgevit.ir.types import TensorType
 from edgevit.passes.fold_scales import FoldScales
-from tests.passes.helpers import check_pass, expect, graph_of, names, reasons
+from tests.passes.helpers import SEARCH, check_pass, expect, graph_of, names, reasons
 
 PASS = FoldScales()
 CONV = "stride=[1, 1], padding=[0, 0, 0, 0], dilation=[1, 1], groups=1"
@@ -253,12 +253,14 @@ def behind_views(draw: st.DrawFn) -> Graph:
     return Graph.of("g", [scaled], inputs=[x])
 
 
+@SEARCH
 @given(behind_views(), st.integers(0, 9))
 def test_a_constant_finds_the_weights_behind_views(graph: Graph, seed: int) -> None:
     assert not {"mul", "add"} & set(names(check_pass(PASS, graph, seed=seed)))
 
 
-@given(st.booleans(), st.booleans(), st.sampled_from(["conv", "linear", "mean"]), st.integers(0, 99))
+@SEARCH
+@given(st.booleans(), st.booleans(), st.sampled_from(["conv", "linear", "mean", "slice"]), st.integers(0, 99))
 def test_a_constant_finds_the_weights_after_views(scale: bool, turned: bool, kind: str, seed: int) -> None:
     x = Input("x", type=TensorType((1, 6, 5, 4)))
     value = (Mul if scale else Add)(Transpose(x, (0, 2, 3, 1)) if turned else x, _random(seed, 6 if turned else 4))
@@ -270,12 +272,17 @@ def test_a_constant_finds_the_weights_after_views(scale: bool, turned: bool, kin
     elif kind == "linear":
         view = Transpose(view, (0, 2, 3, 1)) if turned else view
         result = Linear(view, _random(seed, 3, view.shape[-1]), _random(seed, 3))
+    elif kind == "slice":
+        view = Transpose(view, (0, 2, 3, 1)) if turned else view
+        view = Slice(view, (0, 2, 0, 1), (1, 3, view.shape[2], view.shape[3]), (1, 1, 2, 2))
+        result = Linear(view, _random(seed, 3, view.shape[-1]), _random(seed, 3))
     else:
         result = Linear(ReduceMean(view, (2, 3) if turned else (1, 2)), _random(seed, 3, 6 if turned else 4), None)
     result_graph = check_pass(PASS, Graph.of("g", [result], inputs=[x]), seed=seed)
     assert not {"mul", "add"} & set(names(result_graph))
 
 
+@SEARCH
 @given(st.floats(0.125, 8, width=32), st.floats(0.125, 8, width=32), st.integers(0, 99))
 def test_attention_keeps_its_meaning(of_q: float, of_k: float, seed: int) -> None:
     q, k, v = (Input(name, type=TensorType((2, 3, 4))) for name in "qkv")

@@ -18,11 +18,9 @@ IMAGE_ORDERS = ((0, 3, 1, 2), (0, 2, 3, 1))
 
 
 def lowered(spec: str) -> Graph:
-    from edgevit.frontend.lower import lower_program
-    from edgevit.frontend.source import load_model
+    from edgevit.frontend import load_model, lower
 
-    loaded = load_model(spec)
-    return lower_program(loaded.program, loaded.preprocess, loaded.name)
+    return lower(load_model(spec))
 
 
 def checked(graph: Graph) -> Graph:

@@ -120,3 +120,21 @@ def test_an_override_that_matches_nothing_names_what_is_near() -> None:
     wrong_op = QuantConfig(layers=(LayerOverride(match="blocks.0.mlp.fc1", op="add"),))
     with pytest.raises(UsageError):
         wrong_op.check_layers(vit())
+
+
+def test_sums_have_an_observer_of_their_own_unless_an_override_says_otherwise() -> None:
+    sums = {op.loc: op for op in vit().ops if op.NAME == "add"}
+    config = QuantConfig(
+        observer="percentile",
+        residual_observer="entropy",
+        layers=(
+            LayerOverride(match="blocks.0.add1", observer="mse"),
+            LayerOverride(match="blocks.0.add2", observer="mse", residual_observer="minmax"),
+        ),
+    )
+    chosen = {loc: config.layer(loc, "add").observer_of(op) for loc, op in sums.items()}
+    assert chosen["blocks.1.add1"] == "entropy"
+    assert chosen["blocks.0.add1"] == "mse"
+    assert chosen["blocks.0.add2"] == "minmax"
+    other = next(op for op in vit().ops if op.loc == "blocks.0.mlp.fc1")
+    assert config.layer("blocks.0.mlp.fc1").observer_of(other) == "percentile"

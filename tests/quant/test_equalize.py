@@ -7,9 +7,10 @@ from edgevit.ir.graph import Graph
 from edgevit.ir.interp import run
 from edgevit.ir.op import Op
 from edgevit.ir.ops import Add, Const, Input, L2Normalize, LayerNorm, Linear, Mul, Relu
-from edgevit.ir.types import Array, DType, TensorType
+from edgevit.ir.types import DType, TensorType
 from edgevit.ir.verify import verify
 from edgevit.passes.base import Reject
+from edgevit.quant.arrays import Numbers
 from edgevit.quant.calibrate import calibrate
 from edgevit.quant.config import LayerOverride, QuantConfig
 from edgevit.quant.equalize import Equalize, channel_ranges, find_site, plan_change
@@ -22,13 +23,13 @@ from tests.quant.graphs import Floats, constant, linear, pictures, vit
 ON = QuantConfig(equalize=True, sequential=False)
 
 
-def equalized(graph: Graph, images: Array, config: QuantConfig = ON) -> Graph:
+def equalized(graph: Graph, images: Numbers, config: QuantConfig = ON) -> Graph:
     result = Equalize(channel_ranges(graph, [images], config), config).run(graph)
     verify(result)
     return result
 
 
-def outputs(graph: Graph, images: Array) -> Array:
+def outputs(graph: Graph, images: Numbers) -> Numbers:
     return run(graph, [as_input(graph, stack_images(graph, [images]))])[0]
 
 

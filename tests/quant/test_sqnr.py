@@ -11,6 +11,7 @@ from edgevit.ir.interp import run
 from edgevit.ir.ops import Linear, Relu, Reshape
 from edgevit.ir.types import dequantize_array
 from edgevit.quant import sqnr as module
+from edgevit.quant.arrays import Numbers
 from edgevit.quant.calibrate import calibrate
 from edgevit.quant.config import LayerOverride, QuantConfig, parse_config
 from edgevit.quant.decibel import decibel
@@ -23,7 +24,7 @@ from tests.quant.graphs import constant, features, mlp, pictures, vectors, vit
 PLAIN = QuantConfig(sequential=False, weights="per-tensor")
 
 
-def quantized(graph: Graph, images: np.ndarray, config: QuantConfig = PLAIN) -> Graph:
+def quantized(graph: Graph, images: Numbers, config: QuantConfig = PLAIN) -> Graph:
     return QuantizeGraph(config).run(calibrate(graph, [images], config))
 
 

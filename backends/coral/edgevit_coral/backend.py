@@ -18,15 +18,16 @@ from edgevit.ir.types import Array, DType
 from edgevit.passes.base import Pass
 from edgevit.quant.config import QuantConfig
 from edgevit.quant.constraints import INT8_POLICY, GridPolicy
+from edgevit.report.model import Fix
 
 from . import compiler, legalize, lower
 from .emit import to_model
 from .execute import run_model
-from .forms import by_loc, choose_forms
+from .forms import by_loc, choose_forms, decision_row
 from .input_grid import declare_signed_pixels
 from .mapping import predict
-from .model import TfliteModel
 from .reader import read
+from .reporting import mapping_report, size_report
 from .writer import write
 
 ARTIFACT = "model.tflite"
@@ -67,7 +68,7 @@ class CoralBackend:
         prepared = legalize.preparation(config).run(graph, on_pass=on_pass).graph
         choices = choose_forms(prepared, images, config, policy)
         pipeline = legalize.expansion(by_loc(choices, "norm"), by_loc(choices, "gelu"))
-        return Prepared(pipeline.run(prepared, on_pass=on_pass).graph, tuple(choices))
+        return Prepared(pipeline.run(prepared, on_pass=on_pass).graph, tuple(map(decision_row, choices)))
 
     def check(self, graph: Graph) -> list[Problem]:
         return lower.problems(graph)
@@ -83,7 +84,7 @@ class CoralBackend:
         batch = images[:, None]
         return batch if options["io"] == "uint8" else (batch.astype(np.int16) - 128).astype(np.int8)
 
-    def emit(self, graph: Graph, folder: Path, options: Mapping[str, Any]) -> Emitted:
+    def emit(self, graph: Graph, folder: Path, parameters: int, options: Mapping[str, Any]) -> Emitted:
         model = to_model(declare_signed_pixels(graph), f"edgevit {graph.name}")
         data = write(model)
         (folder / ARTIFACT).write_bytes(data)
@@ -92,7 +93,17 @@ class CoralBackend:
         if run is not None and run.compiled:
             (folder / COMPILED).write_bytes(run.compiled)
         write_json(folder / MAPPING, {**prediction.to_json(), "compiler": reconciliation.to_json()})
-        return Emitted(ARTIFACT, reconciliation.status, mapping_report(model, prediction))
+        compiled = run is not None and reconciliation.agreements > 0 and reconciliation.differing == 0
+        fixes = tuple(
+            Fix(title=fix.remedy, why=fix.why, effect=f"{fix.ops_freed} more ops on the Edge TPU") for fix in prediction.fixes()
+        )
+        return Emitted(
+            ARTIFACT,
+            reconciliation.status,
+            mapping_report(model, prediction, compiled),
+            size_report(model, len(data), parameters),
+            fixes,
+        )
 
     def run(self, folder: Path, inputs: Array, device: str) -> Array:
         """The outputs (S, *shape) of the bundle's model: ``reference`` by edgevit's kernels, ``host`` by LiteRT's reference kernels.

@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 def pointwise_convolution(
     low: Lowerer, x: Op, weight: Op, bias: Op | None, type: TensorType, activation: str, loc: str
 ) -> Op:
-    """x (rows, in) by weight (out, in) with a grid an output channel, as a 1x1 CONV_2D on a (1, 1, rows, in) image -> (rows, out)."""
+    """x (rows, in) by weight (out, in) with a grid an output channel, as a 1x1 CONV_2D on a (1, 1, rows, in) image ->
+    (rows, out).
+    """
     out, features = weight.shape
     image = low.shaped(x, (1, 1, type.shape[0], features))
     kernel = _reshaped_constant(weight, (out, 1, 1, features))
@@ -41,11 +43,9 @@ def lower_conv2d(low: Lowerer, op: core.Conv2d, operands: list[Op], activation: 
     bias = operands[2] if op.bias is not None else zero_bias(x, weight)
     kernel = (op.weight.shape[1], op.weight.shape[2])
     needed = trimmed_padding(op.x.shape[1:3], op.shape[1:3], kernel, op.stride, op.dilation, op.padding)
-    padding = "VALID"
-    if needed == same_padding(op.x.shape[1:3], op.shape[1:3], kernel, op.stride, op.dilation):
-        padding = "SAME"
-    else:
-        x = padded(x, needed, op.loc)
+    padding = _padding_name(needed, same_padding(op.x.shape[1:3], op.shape[1:3], kernel, op.stride, op.dilation))
+    if padding is None:
+        x, padding = padded(x, needed, op.loc), "VALID"
     depthwise = op.groups > 1
     if depthwise:
         weight = _depthwise_constant(weight)
@@ -58,15 +58,27 @@ def lower_conv2d(low: Lowerer, op: core.Conv2d, operands: list[Op], activation: 
 
 def lower_pool(low: Lowerer, op: core.Pool2d, x: Op) -> Op:
     """AVERAGE_POOL_2D or MAX_POOL_2D."""
-    needed = trimmed_padding(op.x.shape[1:3], op.shape[1:3], op.kernel, op.stride, (1, 1), op.padding)
-    same = needed == same_padding(op.x.shape[1:3], op.shape[1:3], op.kernel, op.stride, (1, 1))
-    if not same and any(needed):
-        raise op.fail(f"padding {list(needed)} is neither SAME nor VALID", hint="pad symmetrically with stride 1")
+    padding = pool_padding(op)
+    assert padding is not None, "problems() refuses such a pooling"
     cls = tfl.AveragePool2D if isinstance(op, core.AvgPool2d) else tfl.MaxPool2D
     quant = op.type.quant
     assert quant is not None
     type = TensorType(op.shape, op.type.dtype, float32_quant(quant))
-    return cls(x, op.kernel, op.stride, "SAME" if same else "VALID", type=type, loc=op.loc)
+    return cls(x, op.kernel, op.stride, padding, type=type, loc=op.loc)
+
+
+def pool_padding(op: core.Pool2d) -> str | None:
+    """VALID or SAME, whichever pads as this pooling does, or None."""
+    size, result = op.x.shape[1:3], op.shape[1:3]
+    needed = trimmed_padding(size, result, op.kernel, op.stride, (1, 1), op.padding)
+    return _padding_name(needed, same_padding(size, result, op.kernel, op.stride, (1, 1)))
+
+
+def _padding_name(needed: tuple[int, ...], same: tuple[int, ...] | None) -> str | None:
+    """VALID where nothing is padded (also where SAME would pad nothing: VALID says so to whoever reads it)."""
+    if not any(needed):
+        return "VALID"
+    return "SAME" if needed == same else None
 
 
 def trimmed_padding(

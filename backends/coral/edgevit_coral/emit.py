@@ -1,4 +1,6 @@
-"""From the target form to the plain model that the writer writes, and the evaluation of ``tflite.*`` ops in the interpreter."""
+"""From the target form to the plain model that the writer writes, and the evaluation of ``tflite.*`` ops in the
+interpreter.
+"""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 
@@ -23,6 +24,7 @@ from edgevit.quant.calibrate import calibrate
 from edgevit.quant.config import QuantConfig
 from edgevit.quant.constraints import GridPolicy
 from edgevit.quant.quantize import QuantizeGraph
+from edgevit.report.model import Alternative, DecisionRow
 
 CLOSE_DB = 0.5
 IMAGES = 4
@@ -39,6 +41,13 @@ class FormChoice:
     chosen: str
     sqnr_db: Mapping[str, float]
     measured: bool
+
+
+def decision_row(choice: FormChoice) -> DecisionRow:
+    """The choice as a row of the report."""
+    kind: Literal["norm", "gelu"] = "norm" if choice.kind == "norm" else "gelu"
+    tried = tuple(Alternative(name=name, sqnr_db=value) for name, value in choice.sqnr_db.items())
+    return DecisionRow(loc=choice.loc, kind=kind, chosen=choice.chosen, alternatives=tried)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,8 +1,9 @@
 """The grid that the file declares for its image.
 
-In the IR a pixel value is itself: uint8 with scale 1 and zero point 0. The classifiers that people run (pycoral's classify_image.py) feed
-raw bytes only to an input with scale 1/128 and zero point 128, and rescale them for any other. The first convolution can be told so
-exactly: its weight scale grows by 128, and its bias takes what the moved zero point takes away, an integer.
+In the IR a pixel value is itself: uint8 with scale 1 and zero point 0. The classifiers that people run (pycoral's
+classify_image.py) feed raw bytes only to an input with scale 1/128 and zero point 128, and rescale them for any other.
+The first convolution can be told so exactly: its weight scale grows by 128, and its bias takes what the moved zero
+point takes away, an integer.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ def declare_signed_pixels(graph: Graph) -> Graph:
     The graph is returned as it is where something other than an unpadded convolution reads the image.
     """
     (image,) = graph.inputs
-    pixels: list[Op] = [image, *(user for user in graph.users[image] if isinstance(user, tfl.Requantize))]
+    pixels: list[Op] = [image, *(user for user in graph.users[image] if _same_pixels(user, image))]
     readers = [user for value in pixels for user in graph.users[value] if user not in pixels]
     if not readers or not all(_can_move(reader, pixels) for reader in readers):
         return graph
@@ -46,6 +47,14 @@ def declare_signed_pixels(graph: Graph) -> Graph:
     rewritten = graph.map(transform)
     inputs = [op for op in rewritten.ops if isinstance(op, Input)]
     return Graph.of(graph.name, rewritten.outputs, inputs=inputs, form=graph.form)
+
+
+def _same_pixels(op: Op, image: Op) -> bool:
+    """Whether ``op`` only takes the pixels from uint8 to int8 or back: one step stays one pixel value."""
+    if not isinstance(op, tfl.Requantize) or op.type.quant is None or image.type.quant is None:
+        return False
+    offset = image.type.dtype.limits[0] - op.type.dtype.limits[0]
+    return op.type.quant == Quant.per_tensor(image.type.quant.scale[0], image.type.quant.zero_point[0] - offset)
 
 
 def _can_move(reader: Op, pixels: list[Op]) -> bool:

@@ -71,8 +71,8 @@ def expansion(norms: Forms, gelus: Forms) -> Pipeline:
 
 
 def fuse_relu_ranges(graph: Graph) -> Graph:
-    """A calibrated graph in which a value that only a relu reads has the relu's range, so that the target can fuse the relu: its
-    grid then ends at zero and saturation does what the relu would.
+    """A calibrated graph in which a value that only a relu reads has the relu's range, so that the target can fuse the
+    relu: its grid then ends at zero and saturation does what the relu would.
     """
     only_reader = {op.x: op for op in graph.ops if isinstance(op, Relu) and graph.uses[op.x] == 1}
     originals = iter(graph.ops)

@@ -1,7 +1,7 @@
 """From the quantized form to explicit ``tflite.*`` ops.
 
-File shapes: a value of shape (1, N, C) becomes (N, C), since the batch is 1 and the Edge TPU was seen to map rank-2 FULLY_CONNECTED
-(also for the two products of attention). Images stay (1, H, W, C).
+File shapes: a value of shape (1, N, C) becomes (N, C), since the batch is 1 and the Edge TPU was seen to map rank-2
+FULLY_CONNECTED (also for the two products of attention). Images stay (1, H, W, C).
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from edgevit.errors import UnsupportedOp
 from edgevit.ir import ops as core
 from edgevit.ir.graph import Form, Graph
 from edgevit.ir.op import Op
-from edgevit.ir.types import DType, Quant, TensorType, quantize_array
+from edgevit.ir.types import DType, Quant, TensorType, dequantize_array, quantize_array
 
 from . import ops as tfl
-from .convolution import lower_conv2d, lower_pool, pointwise_convolution
+from .convolution import lower_conv2d, lower_pool, pointwise_convolution, pool_padding
 from .emit import float32_quant
 
 Lowering = Callable[["Lowerer", Any, list[Op]], Op]
@@ -58,26 +58,26 @@ def file_type(type: TensorType) -> TensorType:
 
 def problems(graph: Graph) -> list[Problem]:
     """Every op of a float or quantized graph that has no lowering, so that all are reported at once."""
-    found: dict[Problem, None] = {}
-    for op in graph.ops:
-        if type(op) not in _LOWERINGS and not isinstance(op, (core.Const, core.Input)):
-            hint = _HINTS.get(type(op), "rewrite this part of the model with supported ops, or add a lowering")
-            found[Problem(op.loc, op.NAME, "has no Edge TPU operator", hint)] = None
-        elif isinstance(op, core.MatMul) and math.prod(op.shape[:-2]) != 1:
-            found[
-                Problem(
-                    op.loc, op.NAME, f"a batched product {list(op.shape)}", "split it by head: the pass `split-heads`"
-                )
-            ] = None
-        elif isinstance(op, core.Conv2d) and op.groups not in (1, op.x.shape[3]):
-            found[
-                Problem(op.loc, op.NAME, f"{op.groups} groups", "only full and depthwise convolutions are mapped")
-            ] = None
-        elif isinstance(op, core.Pad) and (op.mode != "constant" or op.value != 0):
-            found[Problem(op.loc, op.NAME, f"pads by {op.mode} with {op.value}", "only zero padding is mapped")] = None
-        elif isinstance(op, core.AvgPool2d) and op.count_padding and any(op.padding):
-            found[Problem(op.loc, op.NAME, "counts its padding", "TFLite leaves padding out of the mean")] = None
-    return list(found)
+    found = ((op, _problem(op)) for op in graph.ops)
+    return list(dict.fromkeys(Problem(op.loc, op.NAME, *problem) for op, problem in found if problem is not None))
+
+
+def _problem(op: Op) -> tuple[str, str] | None:
+    """What keeps one op from being lowered and what would mend it, or None."""
+    if type(op) not in _LOWERINGS and not isinstance(op, (core.Const, core.Input)):
+        hint = _HINTS.get(type(op), "rewrite this part of the model with supported ops, or add a lowering")
+        return "has no Edge TPU operator", hint
+    if isinstance(op, core.MatMul) and math.prod(op.shape[:-2]) != 1:
+        return f"a batched product {list(op.shape)}", "split it by head: the pass `split-heads`"
+    if isinstance(op, core.Conv2d) and op.groups not in (1, op.x.shape[3]):
+        return f"{op.groups} groups", "only full and depthwise convolutions are mapped"
+    if isinstance(op, core.Pad) and (op.mode != "constant" or op.value != 0):
+        return f"pads by {op.mode} with {op.value}", "only zero padding is mapped"
+    if isinstance(op, core.AvgPool2d) and op.count_padding and any(op.padding):
+        return "counts its padding", "TFLite leaves padding out of the mean"
+    if isinstance(op, core.Pool2d) and pool_padding(op) is None:
+        return f"padding {list(op.padding)} is neither SAME nor VALID", "pad symmetrically with stride 1"
+    return None
 
 
 _HINTS: dict[type[Op], str] = {
@@ -122,7 +122,7 @@ class Lowerer:
         return Graph.of(self.graph.name, (self.new[op] for op in self.graph.outputs), inputs=inputs, form=Form.TARGET)
 
     def origins(self) -> dict[Op, Op]:
-        """For every new op with the value of an op of the quantized graph, that op; the last one where ops were fused."""
+        """For every new op that has the value of a quantized op, that one; the last where several were fused."""
         origin: dict[Op, Op] = {}
         for old, new in self.new.items():
             origin[new] = old
@@ -154,9 +154,12 @@ class Lowerer:
         return self.fused.get(op, "NONE")
 
     def on_grid(self, value: Op, quant: Quant) -> Op:
-        """``value`` on another grid, by one QUANTIZE that all users share."""
+        """``value`` on another grid, by one QUANTIZE that all users share; a constant is rounded here and now."""
         if value.type.quant == quant:
             return value
+        if isinstance(value, core.Const):
+            type = replace(value.type, quant=quant)
+            return core.Const(quantize_array(dequantize_array(value.data, value.type), type), type=type, loc=value.loc)
         if (value, quant) not in self.requantized:
             self.requantized[value, quant] = tfl.Requantize(value, type=replace(value.type, quant=quant), loc=value.loc)
         return self.requantized[value, quant]
@@ -290,9 +293,14 @@ _REDUCERS: dict[type[Op], type[tfl.Reducer]] = {
 def _reduce(low: Lowerer, op: core.Reduce, operands: list[Op]) -> Op:
     (x,) = operands
     dropped = op.x.type.rank - x.type.rank
+    if dropped in op.axes:
+        # A reduction maps on any axis but the first.
+        x, dropped = low.full(op.x), 0
     axes = tuple(axis - dropped for axis in op.axes if axis >= dropped)
     shape = tuple(1 if i in axes else n for i, n in enumerate(x.shape))
     type = file_type(op.type).with_shape(shape)
+    if not axes:
+        return low.on_grid(x, grid(type))
     return _REDUCERS[type_of(op)](x, axes, True, type=type, loc=op.loc)
 
 

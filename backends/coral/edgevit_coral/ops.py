@@ -1,7 +1,8 @@
-"""The ``tflite.*`` dialect: TFLite's int8 operators as typed ops whose meaning is TFLite's reference kernel, bit for bit.
+"""The ``tflite.*`` dialect: TFLite's int8 operators as typed ops whose meaning is TFLite's reference kernel, bit for
+bit.
 
-Versions are the ones that edgetpu_compiler 16 maps (``limits.py``). Shape operands (axes, permutations, paddings) are attributes
-here and become int32 constants in the file.
+Versions are the ones that edgetpu_compiler 16 maps (``limits.py``). Shape operands (axes, permutations, paddings) are
+attributes here and become int32 constants in the file.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Evaluators of elementwise ops, matrix products, normalizations and reductions.
 
-They keep the floating type of their operands: float32 for float graphs, float64 when the interpreter has dequantized them.
+They keep the floating type of their operands: float32 for float graphs, float64 when the interpreter has dequantized
+them.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from scipy import special
 
 from edgevit.ir import ops
 from edgevit.ir.interp import evaluates
+from edgevit.ir.op import Op
 from edgevit.ir.ops.elementwise import Binary, Unary
 
 Floats = NDArray[Any]
@@ -39,6 +41,7 @@ _BINARY: dict[type[Binary], Any] = {
 
 @evaluates(*_BINARY)
 def binary(op: Binary, operands: list[Floats]) -> Floats:
+    """Elementwise op of two operands, which broadcast."""
     lhs = align(operands[0], op.lhs.type.rank, op.type.rank)
     rhs = align(operands[1], op.rhs.type.rank, op.type.rank)
     result: Floats = _BINARY[type(op)](lhs, rhs)
@@ -46,6 +49,7 @@ def binary(op: Binary, operands: list[Floats]) -> Floats:
 
 
 def hard_sigmoid(x: Floats) -> Floats:
+    """clip(x + 3, 0, 6) / 6."""
     return np.clip(x + 3, 0, 6) / 6
 
 
@@ -71,12 +75,14 @@ _UNARY: dict[type[Unary], Any] = {
 
 @evaluates(*_UNARY)
 def unary(op: Unary, operands: list[Floats]) -> Floats:
+    """Elementwise op of one operand."""
     result: Floats = _UNARY[type(op)](operands[0])
     return result
 
 
 @evaluates(ops.Gelu)
 def gelu(op: ops.Gelu, operands: list[Floats]) -> Floats:
+    """x * Phi(x), exactly or by its tanh approximation."""
     (x,) = operands
     if op.approximate == "tanh":
         inner = x.dtype.type(np.sqrt(2 / np.pi)) * (x + x.dtype.type(0.044715) * x * x * x)
@@ -88,18 +94,24 @@ def gelu(op: ops.Gelu, operands: list[Floats]) -> Floats:
 
 @evaluates(ops.Clip)
 def clip(op: ops.Clip, operands: list[Floats]) -> Floats:
+    """x limited to [lo, hi]."""
     return np.clip(operands[0], op.lo, op.hi)
 
 
 @evaluates(ops.Linear)
 def linear(op: ops.Linear, operands: list[Floats]) -> Floats:
-    x, weight = operands[:2]
-    result: Floats = x @ weight.swapaxes(-1, -2)
-    return result + operands[2] if op.bias is not None else result
+    """x @ weight.T + bias; weight and bias may be computed."""
+    rows = operands[0][..., None, :] if op.x.type.rank == 1 else operands[0]
+    weight = align(operands[1], 2, max(op.x.type.rank, 2))
+    result: Floats = rows @ weight.swapaxes(-1, -2)
+    if op.x.type.rank == 1:
+        result = result[..., 0, :]
+    return result + align(operands[2], 1, op.type.rank) if op.bias is not None else result
 
 
 @evaluates(ops.MatMul)
 def matmul(op: ops.MatMul, operands: list[Floats]) -> Floats:
+    """Batched matrix product, leading axes broadcast."""
     lhs = align(operands[0], op.lhs.type.rank, op.type.rank)
     rhs = align(operands[1], op.rhs.type.rank, op.type.rank)
     result: Floats = lhs @ rhs
@@ -108,6 +120,7 @@ def matmul(op: ops.MatMul, operands: list[Floats]) -> Floats:
 
 @evaluates(ops.Attention)
 def attention(op: ops.Attention, operands: list[Floats]) -> Floats:
+    """softmax(scale * q @ k.T + mask) @ v."""
     q, k, v = operands[:3]
     scores: Floats = (q @ k.swapaxes(-1, -2)) * q.dtype.type(op.scale)
     if op.mask is not None:
@@ -125,22 +138,26 @@ def softmax_last(x: Floats) -> Floats:
 
 @evaluates(ops.Softmax)
 def softmax(op: ops.Softmax, operands: list[Floats]) -> Floats:
+    """Softmax over the last axis."""
     return softmax_last(operands[0])
 
 
 @evaluates(ops.LayerNorm)
 def layer_norm(op: ops.LayerNorm, operands: list[Floats]) -> Floats:
+    """Mean and variance over the last axis, then gamma and beta."""
     centred = operands[0] - operands[0].mean(axis=-1, keepdims=True)
-    return _scale_shift(_normalize(centred, op.eps), operands[1:])
+    return _scale_shift(op, _normalize(centred, op.eps), operands[1:])
 
 
 @evaluates(ops.RmsNorm)
 def rms_norm(op: ops.RmsNorm, operands: list[Floats]) -> Floats:
-    return _scale_shift(_normalize(operands[0], op.eps), operands[1:])
+    """Mean square over the last axis, then gamma and beta."""
+    return _scale_shift(op, _normalize(operands[0], op.eps), operands[1:])
 
 
 @evaluates(ops.GroupNorm)
 def group_norm(op: ops.GroupNorm, operands: list[Floats]) -> Floats:
+    """Mean and variance over each group of channels and all positions, then gamma and beta."""
     x = operands[0]
     shape = op.x.shape
     grouped = x.reshape((*x.shape[:-1], op.groups, shape[-1] // op.groups))
@@ -148,18 +165,21 @@ def group_norm(op: ops.GroupNorm, operands: list[Floats]) -> Floats:
     centred = grouped - grouped.mean(axis=axes, keepdims=True)
     variance = (centred * centred).mean(axis=axes, keepdims=True)
     normal = (centred / np.sqrt(variance + x.dtype.type(op.eps))).reshape(x.shape)
-    return _scale_shift(normal, operands[1:])
+    return _scale_shift(op, normal, operands[1:])
 
 
 @evaluates(ops.BatchNorm)
 def batch_norm(op: ops.BatchNorm, operands: list[Floats]) -> Floats:
-    x, gamma, beta, mean, var = operands
+    """Fixed statistics for each channel."""
+    x = operands[0]
+    gamma, beta, mean, var = (align(values, 1, op.type.rank) for values in operands[1:])
     result: Floats = (x - mean) / np.sqrt(var + x.dtype.type(op.eps)) * gamma + beta
     return result
 
 
 @evaluates(ops.L2Normalize)
 def l2_normalize(op: ops.L2Normalize, operands: list[Floats]) -> Floats:
+    """x / max(||x||_2, eps) over the last axis."""
     (x,) = operands
     norm = np.sqrt((x * x).sum(axis=-1, keepdims=True))
     result: Floats = x / np.maximum(norm, x.dtype.type(op.eps))
@@ -172,8 +192,11 @@ def _normalize(centred: Floats, eps: float) -> Floats:
     return result
 
 
-def _scale_shift(x: Floats, affine: list[Floats]) -> Floats:
-    return x * affine[0] + affine[1] if affine else x
+def _scale_shift(op: Op, x: Floats, affine: list[Floats]) -> Floats:
+    if not affine:
+        return x
+    gamma, beta = (align(values, 1, op.type.rank) for values in affine)
+    return x * gamma + beta
 
 
 _REDUCE: dict[type[ops.Reduce], Any] = {
@@ -186,6 +209,7 @@ _REDUCE: dict[type[ops.Reduce], Any] = {
 
 @evaluates(*_REDUCE)
 def reduce(op: ops.Reduce, operands: list[Floats]) -> Floats:
+    """Sum, mean, largest or smallest over some axes."""
     axes = tuple(axis - op.x.type.rank for axis in op.axes)
     result: Floats = _REDUCE[type(op)](operands[0], axis=axes, keepdims=op.keepdims)
     return result

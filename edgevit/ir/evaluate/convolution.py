@@ -8,6 +8,7 @@ import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
 
+from edgevit.errors import IRError
 from edgevit.ir import ops
 from edgevit.ir.interp import evaluates
 
@@ -33,7 +34,10 @@ def windows(
 
 @evaluates(ops.Conv2d)
 def conv2d(op: ops.Conv2d, operands: list[Floats]) -> Floats:
+    """Cross-correlation by windows. Raises IRError where weights or bias are computed."""
     x, weight = operands[:2]
+    if weight.ndim != 4 or any(bias.ndim != 1 for bias in operands[2:]):
+        raise IRError("conv2d with computed weights", where=op.loc, hint="only constant weights are supported")
     out, kh, kw, per_group = op.weight.shape
     view = windows(x, (kh, kw), op.stride, op.dilation, op.padding, 0)
     if per_group == 1 and op.groups == out:
@@ -52,6 +56,7 @@ def conv2d(op: ops.Conv2d, operands: list[Floats]) -> Floats:
 
 @evaluates(ops.AvgPool2d)
 def avg_pool2d(op: ops.AvgPool2d, operands: list[Floats]) -> Floats:
+    """The mean of each window, with or without its padding."""
     (x,) = operands
     total = windows(x, op.kernel, op.stride, (1, 1), op.padding, 0).sum(axis=(-2, -1))
     if op.count_padding or not any(op.padding):
@@ -64,6 +69,7 @@ def avg_pool2d(op: ops.AvgPool2d, operands: list[Floats]) -> Floats:
 
 @evaluates(ops.MaxPool2d)
 def max_pool2d(op: ops.MaxPool2d, operands: list[Floats]) -> Floats:
+    """The largest element of each window."""
     (x,) = operands
     result: Floats = windows(x, op.kernel, op.stride, (1, 1), op.padding, -np.inf).max(axis=(-2, -1))
     return result
@@ -71,6 +77,7 @@ def max_pool2d(op: ops.MaxPool2d, operands: list[Floats]) -> Floats:
 
 @evaluates(ops.Resize)
 def resize(op: ops.Resize, operands: list[Floats]) -> Floats:
+    """Rows, then columns, resampled."""
     (x,) = operands
     result = x
     for axis, size in ((-3, op.size[0]), (-2, op.size[1])):

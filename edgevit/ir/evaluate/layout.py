@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from edgevit.errors import IRError
@@ -17,12 +19,14 @@ def lead(array: Array, rank: int) -> tuple[int, ...]:
 
 @evaluates_exactly(Reshape)
 def reshape(op: Reshape, operands: list[Array]) -> Array:
+    """Same elements, another shape."""
     (x,) = operands
     return x.reshape((*lead(x, op.x.type.rank), *op.to))
 
 
 @evaluates_exactly(Transpose)
 def transpose(op: Transpose, operands: list[Array]) -> Array:
+    """Axes permuted; sample axes stay in front."""
     (x,) = operands
     extra = x.ndim - len(op.perm)
     return np.transpose(x, (*range(extra), *(p + extra for p in op.perm)))
@@ -30,6 +34,7 @@ def transpose(op: Transpose, operands: list[Array]) -> Array:
 
 @evaluates_exactly(Concat)
 def concat(op: Concat, operands: list[Array]) -> Array:
+    """Operands joined along an axis. Raises IRError where quantized ones lie on different grids."""
     leads = [lead(array, x.type.rank) for array, x in zip(operands, op.xs, strict=True)]
     common = max(leads, key=len)
     full = [np.broadcast_to(array, (*common, *x.type.shape)) for array, x in zip(operands, op.xs, strict=True)]
@@ -40,12 +45,17 @@ def concat(op: Concat, operands: list[Array]) -> Array:
 
 @evaluates_exactly(Slice)
 def slice_(op: Slice, operands: list[Array]) -> Array:
+    """start:stop:step of every axis."""
     (x,) = operands
-    return x[(..., *(slice(*bounds) for bounds in zip(op.start, op.stop, op.step, strict=True)))]
+    bounds = tuple(slice(*bound) for bound in zip(op.start, op.stop, op.step, strict=True))
+    index: tuple[Any, ...] = (Ellipsis, *bounds)
+    result: Array = x[index]
+    return result
 
 
 @evaluates_exactly(Pad)
 def pad(op: Pad, operands: list[Array]) -> Array:
+    """A constant (on the grid of the result) or the mirrored elements added on each side."""
     (x,) = operands
     widths = [(0, 0)] * (x.ndim - op.type.rank) + list(zip(op.low, op.high, strict=True))
     if op.mode == "reflect":
@@ -59,16 +69,18 @@ def pad(op: Pad, operands: list[Array]) -> Array:
 
 @evaluates_exactly(Gather)
 def gather(op: Gather, operands: list[Array]) -> Array:
+    """Rows chosen by constant indices, negative ones counted from the end. Raises IRError for any other."""
     x, indices = operands
     if indices.ndim != op.indices.type.rank:
         raise IRError("gather with computed indices", where=op.loc, hint="only constant indices are supported")
     if indices.size and not -op.x.shape[op.axis] <= int(indices.min()) <= int(indices.max()) < op.x.shape[op.axis]:
         raise IRError(f"an index outside an axis of {op.x.shape[op.axis]}", where=op.loc)
-    return np.take(x, indices, axis=op.axis + x.ndim - op.x.type.rank)
+    return np.take(x, indices.astype(np.int64), axis=op.axis + x.ndim - op.x.type.rank)
 
 
 @evaluates_exactly(Broadcast)
 def broadcast(op: Broadcast, operands: list[Array]) -> Array:
+    """x repeated to the larger shape."""
     (x,) = operands
     extra = lead(x, op.x.type.rank)
     aligned = x.reshape((*extra, *(1,) * (len(op.to) - op.x.type.rank), *op.x.shape))

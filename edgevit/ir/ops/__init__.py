@@ -1,4 +1,6 @@
-"""The core op classes, one import for all of them. ``docs/adr/0002-operator-set.md`` says what is an op and what is decomposed."""
+"""The core op classes, one import for all of them. ``docs/adr/0002-operator-set.md`` says what is an op and what is
+decomposed.
+"""
 
 from edgevit.ir.ops.elementwise import (
     Abs,

@@ -183,7 +183,9 @@ class HardSwish(Unary):
 
 @dataclass(frozen=True, eq=False)
 class Gelu(Unary):
-    """x * Phi(x), Phi the normal distribution function; ``approximate`` is ``none`` (erf) or ``tanh`` (Hendrycks and Gimpel 2016)."""
+    """x * Phi(x), Phi the normal distribution function; ``approximate`` is ``none`` (erf) or ``tanh`` (Hendrycks and
+    Gimpel 2016).
+    """
 
     NAME = "gelu"
     approximate: str = "none"

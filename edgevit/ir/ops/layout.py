@@ -54,6 +54,8 @@ class Concat(Op):
         if not 0 <= self.axis < first.type.rank:
             raise self.fail(f"axis {self.axis} of rank {first.type.rank}")
         for x in self.xs[1:]:
+            if x.type.dtype is not first.type.dtype:
+                raise self.fail(f"operands are {first.type.dtype.value} and {x.type.dtype.value}")
             if _without(x.shape, self.axis) != _without(first.shape, self.axis):
                 raise self.fail(f"{list(x.shape)} and {list(first.shape)} differ outside axis {self.axis}")
         shape = list(first.shape)
@@ -84,7 +86,7 @@ class Slice(Op):
 
 @dataclass(frozen=True, eq=False)
 class Pad(Op):
-    """``low`` and ``high`` elements added on each axis: ``value`` in mode ``constant``, mirrored in mode ``reflect``."""
+    """``low`` and ``high`` elements added on each axis: ``value`` in mode ``constant``, mirrored in ``reflect``."""
 
     NAME = "pad"
     x: Op

@@ -45,7 +45,8 @@ class MatMul(Op):
 
 @dataclass(frozen=True, eq=False)
 class Conv2d(Op):
-    """Cross-correlation, channels last: x (N, H, W, C), weight (out, kh, kw, C / groups), bias (out) -> (N, H', W', out).
+    """Cross-correlation, channels last: x (N, H, W, C), weight (out, kh, kw, C / groups), bias (out) -> (N, H', W',
+    out).
 
     ``padding`` is (top, bottom, left, right), filled with zero.
     """
@@ -66,6 +67,7 @@ class Conv2d(Op):
             )
         batch, height, width, channels = self.x.shape
         out, kh, kw, per_group = self.weight.shape
+        check_window(self, self.stride, self.dilation, self.padding)
         if self.groups < 1 or per_group * self.groups != channels or out % self.groups:
             raise self.fail(f"{channels} channels in {self.groups} groups do not fit weight {list(self.weight.shape)}")
         _check_bias(self, self.bias, out)
@@ -78,7 +80,8 @@ class Conv2d(Op):
 
 @dataclass(frozen=True, eq=False)
 class Attention(Op):
-    """softmax(scale * q @ k.T + mask) @ v for each leading axis: q (..., n, d), k (..., m, d), v (..., m, e) -> (..., n, e).
+    """softmax(scale * q @ k.T + mask) @ v for each leading axis: q (..., n, d), k (..., m, d), v (..., m, e) -> (...,
+    n, e).
 
     ``mask``, where present, is added to the scores and broadcasts to (..., n, m).
     """
@@ -92,7 +95,7 @@ class Attention(Op):
 
     def infer(self) -> TensorType:
         q, k, v = self.q.shape, self.k.shape, self.v.shape
-        if len(q) < 2 or q[-1] != k[-1] or k[-2] != v[-2] or not q[:-2] == k[:-2] == v[:-2]:
+        if min(len(q), len(k), len(v)) < 2 or q[-1] != k[-1] or k[-2] != v[-2] or not q[:-2] == k[:-2] == v[:-2]:
             raise self.fail(f"q {list(q)}, k {list(k)} and v {list(v)} do not fit")
         scores = (*q[:-1], k[-2])
         if self.mask is not None and broadcast_shapes(self.mask.shape, scores) != scores:
@@ -103,6 +106,12 @@ class Attention(Op):
 def window_count(size: int, kernel: int, stride: int, dilation: int, padding: tuple[int, ...]) -> int:
     """How many windows of a convolution or pooling fit on one axis."""
     return (size + sum(padding) - dilation * (kernel - 1) - 1) // stride + 1
+
+
+def check_window(op: Op, stride: tuple[int, int], dilation: tuple[int, int], padding: tuple[int, ...]) -> None:
+    """Raise IRError for strides and dilations that are not positive, and for negative padding."""
+    if min(*stride, *dilation) < 1 or min(padding) < 0:
+        raise op.fail(f"stride {list(stride)}, dilation {list(dilation)}, padding {list(padding)}", "use slice to crop")
 
 
 def _check_bias(op: Op, bias: Op | None, out: int) -> None:

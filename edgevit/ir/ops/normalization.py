@@ -10,7 +10,9 @@ from edgevit.ir.types import TensorType
 
 @dataclass(frozen=True, eq=False)
 class LayerNorm(Op):
-    """(x - mean) / sqrt(var + eps) * gamma + beta over the last axis; gamma and beta (C) are both present or both absent."""
+    """(x - mean) / sqrt(var + eps) * gamma + beta over the last axis; gamma and beta (C) are both present or both
+    absent.
+    """
 
     NAME = "layer_norm"
     x: Op
@@ -19,13 +21,15 @@ class LayerNorm(Op):
     eps: float = 1e-5
 
     def infer(self) -> TensorType:
-        _check_affine(self, self.gamma, self.beta, self.x.shape[-1])
+        _check_affine(self, self.gamma, self.beta, _channels(self, self.x))
         return TensorType(self.x.shape, self.x.type.dtype)
 
 
 @dataclass(frozen=True, eq=False)
 class RmsNorm(Op):
-    """x / sqrt(mean(x**2) + eps) * gamma + beta over the last axis (Zhang and Sennrich 2019): layer_norm of a centred x."""
+    """x / sqrt(mean(x**2) + eps) * gamma + beta over the last axis (Zhang and Sennrich 2019): layer_norm of a centred
+    x.
+    """
 
     NAME = "rms_norm"
     x: Op
@@ -34,7 +38,7 @@ class RmsNorm(Op):
     eps: float = 1e-5
 
     def infer(self) -> TensorType:
-        _check_affine(self, self.gamma, self.beta, self.x.shape[-1])
+        _check_affine(self, self.gamma, self.beta, _channels(self, self.x))
         return TensorType(self.x.shape, self.x.type.dtype)
 
 
@@ -50,9 +54,10 @@ class GroupNorm(Op):
     eps: float = 1e-5
 
     def infer(self) -> TensorType:
-        if self.groups < 1 or self.x.shape[-1] % self.groups:
-            raise self.fail(f"{self.x.shape[-1]} channels do not divide into {self.groups} groups")
-        _check_affine(self, self.gamma, self.beta, self.x.shape[-1])
+        channels = _channels(self, self.x)
+        if self.groups < 1 or channels % self.groups:
+            raise self.fail(f"{channels} channels do not divide into {self.groups} groups")
+        _check_affine(self, self.gamma, self.beta, channels)
         return TensorType(self.x.shape, self.x.type.dtype)
 
 
@@ -69,7 +74,7 @@ class BatchNorm(Op):
     eps: float = 1e-5
 
     def infer(self) -> TensorType:
-        channels = self.x.shape[-1]
+        channels = _channels(self, self.x)
         for name in ("gamma", "beta", "mean", "var"):
             shape = getattr(self, name).shape
             if shape != (channels,):
@@ -85,8 +90,7 @@ class Softmax(Op):
     x: Op
 
     def infer(self) -> TensorType:
-        if not self.x.shape:
-            raise self.fail("needs at least one axis")
+        _channels(self, self.x)
         return TensorType(self.x.shape, self.x.type.dtype)
 
 
@@ -99,7 +103,14 @@ class L2Normalize(Op):
     eps: float = 1e-12
 
     def infer(self) -> TensorType:
+        _channels(self, self.x)
         return TensorType(self.x.shape, self.x.type.dtype)
+
+
+def _channels(op: Op, x: Op) -> int:
+    if not x.shape:
+        raise op.fail("needs at least one axis")
+    return x.shape[-1]
 
 
 def _check_affine(op: Op, gamma: Op | None, beta: Op | None, channels: int) -> None:

@@ -6,7 +6,7 @@ from edgevit.ir.ops.elementwise import Unary
 
 
 class Quantize(Unary):
-    """Real numbers, or integers on another grid, rounded onto the result type's grid. The result type is always given."""
+    """Real numbers, or integers on another grid, rounded onto the result's grid. The result type is always given."""
 
     NAME = "quantize"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgevit.ir.op import Op
-from edgevit.ir.ops.linear import window_count
+from edgevit.ir.ops.linear import check_window, window_count
 from edgevit.ir.types import TensorType
 
 
@@ -69,6 +69,7 @@ class Pool2d(Op):
         if self.x.type.rank != 4:
             raise self.fail(f"x {list(self.x.shape)} is to be (N, H, W, C)")
         batch, height, width, channels = self.x.shape
+        check_window(self, self.stride, (1, 1), self.padding)
         rows = window_count(height, self.kernel[0], self.stride[0], 1, self.padding[:2])
         columns = window_count(width, self.kernel[1], self.stride[1], 1, self.padding[2:])
         if rows < 1 or columns < 1:

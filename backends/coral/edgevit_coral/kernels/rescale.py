@@ -192,13 +192,15 @@ def float_plan(rescale: Rescale, limit: int) -> FloatPlan | None:
     # 0 and -1 are probed too: there g passes from one offset to the other.
     probes = np.clip(np.concatenate([steps, steps - 1, ends, -ends, 0 * ends, 0 * ends - 1]), -limit, limit)
     wanted = rescale.exact(probes)
+    # Where the halves ask for a tilt the other way, which would break the order at zero, one offset serves both.
+    tilt = np.maximum(above - below, 0) / 2
+    amid = np.where(tilt > 0, (above + below) / 2, both)
     for kind in (np.float32, np.float64):
         if kind is np.float32 and limit >= 2**24:
             continue
-        tilt = np.maximum(above - below, 0) / 2
         for plan in (
             FloatPlan(scale.astype(kind), both.astype(kind), None),
-            FloatPlan(scale.astype(kind), ((above + below) / 2).astype(kind), tilt.astype(kind)),
+            FloatPlan(scale.astype(kind), amid.astype(kind), tilt.astype(kind)),
         ):
             if np.array_equal(plan.apply(probes.astype(kind), rescale.low, rescale.high), wanted):
                 return plan

@@ -19,7 +19,7 @@ from edgevit.frontend import (  # noqa: F401  (importing them registers the lowe
     lower_norm,
     lower_reduce,
 )
-from edgevit.frontend.capture import SHOWN, ImageInput, check_finite, image_input, logits_output
+from edgevit.frontend.capture import SHOWN, ImageInput, check_finite, decompose, image_input, logits_output
 from edgevit.frontend.registry import LOWERINGS, SHAPE_ONLY, CannotLower, Constants, Node
 from edgevit.frontend.safe_softmax import safe_softmaxes
 from edgevit.ir.graph import Graph
@@ -50,7 +50,7 @@ def lower_program(program: ExportedProgram, preprocess: Preprocess, name: str) -
     logits_output(program, name)
     check_finite(program, name)
     if not all(_is_functional(node) for node in program.graph.nodes):
-        program = program.run_decompositions({})
+        program = decompose(program, {})
     for _ in range(MAX_DECOMPOSITIONS):
         walk = _Walk(program, image, preprocess, name)
         if not walk.problems:
@@ -60,7 +60,7 @@ def lower_program(program: ExportedProgram, preprocess: Preprocess, name: str) -
         helpful = _decompositions(walk.unknown)
         if not helpful:
             break
-        program = program.run_decompositions(helpful)
+        program = decompose(program, helpful)
     raise _unsupported(name, walk.problems)
 
 
@@ -92,6 +92,7 @@ class _Walk:
                 self._values[node] = self._call(node)
             else:
                 self.problems[f"a graph node of kind {node.op}"].append(module_path(node))
+                self._values[node] = None
         if not isinstance(self._values[result], Op):
             raise FrontendError("the logits do not depend on the image", where=name, hint="look at the model's forward")
         self.result: Op = self._values[result]
@@ -200,7 +201,11 @@ def _is_mutable(node: torch.fx.Node) -> bool:
 
 
 def _is_functional(node: torch.fx.Node) -> bool:
-    """Whether a call can be read as if it wrote to nothing: it overwrites a fresh value that nobody else reads."""
+    """Whether a node can be read as a pure operator: it calls no subgraph, and overwrites at most a fresh value that
+    nobody else reads.
+    """
+    if node.op == "get_attr":
+        return False
     if not _is_mutable(node):
         return True
     written = node.args[0]

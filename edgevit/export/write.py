@@ -1,0 +1,139 @@
+"""The stages of an export that write: emission, golden outputs, reports, gates, and the bundle as a whole."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edgevit.bundle import ImagesRecord, Manifest, ModelRecord, seal, write_bundle, write_golden, write_json
+from edgevit.data.imageset import ImageSet
+from edgevit.errors import AccuracyGate, BackendError, EdgevitError, MappingGate
+from edgevit.export.compile import Compiled, compile_model
+from edgevit.export.options import ExportOptions, Monitor, StageNames
+from edgevit.export.summary import build_report, parameter_count, source_name, versions
+from edgevit.ir.interp import run
+from edgevit.quant.walk import as_input
+from edgevit.report import write_report
+from edgevit.report.export import ExportReport
+
+NUMERICS = "numerics.json"
+LABELS = "labels.txt"
+
+
+@dataclass(frozen=True)
+class ExportResult:
+    """The report, and the bundle with its files and their sizes in bytes; no path when nothing was written.
+
+    ``failure`` is the gate that failed, if one did.
+    """
+
+    report: ExportReport
+    path: str
+    files: tuple[tuple[str, int], ...]
+    failure: EdgevitError | None
+
+
+class _NotWritten(Exception):  # noqa: N818  (it is no error: it ends the block that would write the bundle)
+    """Leaves the block in which a bundle is written, so that the temporary folder vanishes."""
+
+
+def export_bundle(options: ExportOptions, monitor: Monitor) -> ExportResult:
+    """Compile a model and write its bundle.
+
+    With a failed gate, or as a dry run, nothing is written; ``force`` writes the bundle in spite of a failed gate. Raises the errors of
+    each stage, after which nothing is left behind.
+    """
+    stages = StageNames(monitor)
+    compiled = compile_model(options, stages)
+    with contextlib.suppress(_NotWritten), _destination(options) as folder:
+        with stages.stage("emit"):
+            emitted = compiled.backend.emit(compiled.lowered.graph, folder, parameter_count(compiled), options.target_options)
+            _write_golden(compiled, folder)
+        with stages.stage("report"):
+            report = build_report(compiled, emitted, stages.names)
+            failure = _failure(report)
+            if options.dry_run or (failure is not None and not options.force):
+                raise _NotWritten
+            parts = report.model_dump(mode="json", include={"accuracy", "sqnr", "decisions", "calibration"})
+            write_json(folder / NUMERICS, parts)
+            if compiled.model.classes is not None:
+                (folder / LABELS).write_text("".join(f"{name}\n" for name in compiled.model.classes), encoding="utf-8")
+            write_report(folder, report)
+            seal(folder, _manifest(compiled, emitted.artifact, emitted.status))
+        files = tuple((entry.name, entry.stat().st_size) for entry in sorted(folder.iterdir()))
+    written = not options.dry_run and (failure is None or options.force)
+    return ExportResult(report, str(options.output) if written else "", files if written else (), failure)
+
+
+@contextlib.contextmanager
+def _destination(options: ExportOptions) -> Iterator[Path]:
+    """The folder that becomes the bundle; for a dry run one that nobody sees."""
+    if options.dry_run:
+        with tempfile.TemporaryDirectory(prefix="edgevit-") as name:
+            yield Path(name)
+    else:
+        with write_bundle(options.output) as folder:
+            yield folder
+
+
+def _write_golden(compiled: Compiled, folder: Path) -> None:
+    """Golden inputs as the artifact takes them, and outputs that the artifact, read back, and the interpreter agree on."""
+    inputs = compiled.backend.artifact_input(compiled.golden, compiled.options.target_options)
+    outputs = compiled.backend.run(folder, inputs, "reference")
+    graph = compiled.lowered.graph
+    (expected,) = run(graph, [as_input(graph, compiled.golden[:, None])])
+    if not np.array_equal(outputs.reshape(expected.shape), expected):
+        raise BackendError(
+            "the artifact does not compute what the interpreter does", where=compiled.options.target, hint="this is a defect of edgevit"
+        )
+    write_golden(folder, inputs, outputs)
+
+
+def _failure(report: ExportReport) -> EdgevitError | None:
+    """The first failed gate as the error that it exits with."""
+    for gate in report.failed_gates:
+        bound = f"{gate.sense} {gate.limit:g} {gate.unit}"
+        if gate.option == "--min-mapped":
+            hint = report.fixes[0].title if report.fixes else "`edgevit inspect --why` shows which rewrites did not fire"
+            return MappingGate(f"{gate.value:.1f} % of the ops are mapped, {gate.option} asks for {bound}", where=report.target, hint=hint)
+        hint = report.fixes[0].title if report.fixes else "try --method mse, or more calibration images"
+        found = f"{gate.value:.2f} {gate.unit}" if abs(gate.value) != float("inf") else "unknown without labels: give --eval"
+        return AccuracyGate(f"{gate.name} is {found}, {gate.option} asks for {bound}", where=report.target, hint=hint)
+    return None
+
+
+def _manifest(compiled: Compiled, artifact: str, status: str) -> Manifest:
+    options, model = compiled.options, compiled.model
+    height, width = model.preprocess.size
+    return Manifest(
+        target=options.target,
+        artifact=artifact,
+        status=status,
+        model=ModelRecord(
+            name=model.name,
+            source=source_name(options.model),
+            weights_sha256=model.weights_sha256,
+            parameters=parameter_count(compiled),
+            input=f"{options.io}[1,{height},{width},3]",
+            classes=model.num_classes,
+        ),
+        calibration=_images(compiled.calibration),
+        evaluation=None if compiled.evaluation is None else _images(compiled.evaluation),
+        versions=versions(),
+        options={
+            "io": options.io,
+            "preprocess": model.preprocess.model_dump(mode="json"),
+            "quantization": options.config.model_dump(mode="json", exclude_none=True),
+        },
+        seed=options.seed,
+        files={},
+    )
+
+
+def _images(images: ImageSet) -> ImagesRecord:
+    return ImagesRecord(source=source_name(images.origin), sha256=images.sha256(), count=len(images))
