@@ -100,7 +100,9 @@ class Backend(Protocol):
         """What the target demands of grids."""
         ...
 
-    def prepare(self, graph: Graph, images: Array, config: QuantConfig, policy: GridPolicy, on_pass: OnPass | None) -> Prepared:
+    def prepare(
+        self, graph: Graph, images: Array, config: QuantConfig, policy: GridPolicy, on_pass: OnPass | None
+    ) -> Prepared:
         """The float graph rewritten for the target; ``images`` (S, H, W, 3) decide between forms."""
         ...
 
@@ -153,7 +155,9 @@ def load_backend(name: str) -> Backend:
     try:
         backend: Backend = entry.load()()
     except Exception as error:
-        raise BackendError(f"the plug-in {entry.value} does not load: {error}", where=name, hint="reinstall the package that brings it") from error
+        raise BackendError(
+            f"the plug-in {entry.value} does not load: {error}", where=name, hint="reinstall the package that brings it"
+        ) from error
     return backend
 
 
@@ -162,7 +166,9 @@ def _entries() -> dict[str, EntryPoint]:
     for entry in entry_points(group=GROUP):
         if entry.name in found and found[entry.name].value != entry.value:
             raise BackendError(
-                f"registered twice: {found[entry.name].value} and {entry.value}", where=entry.name, hint="uninstall one of the packages"
+                f"registered twice: {found[entry.name].value} and {entry.value}",
+                where=entry.name,
+                hint="uninstall one of the packages",
             )
         found[entry.name] = entry
     return found

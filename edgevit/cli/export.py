@@ -79,7 +79,8 @@ def export(
     if as_json:
         typer.echo(json.dumps({"bundle": result.path, "seconds": monitor.seconds, "report": result.report.model_dump(mode="json")}, indent=1))
     elif quiet:
-        typer.echo(result.path or "")
+        if result.path:
+            typer.echo(result.path)
     else:
         show(result)
     if result.failure is not None:

@@ -5,9 +5,8 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, Any
 
-import click
 import typer
 
 from edgevit import __version__
@@ -15,9 +14,12 @@ from edgevit.cli.export import export
 from edgevit.cli.inspect import inspect
 from edgevit.cli.surroundings import doctor, targets
 from edgevit.cli.verify import verify
-from edgevit.errors import EdgevitError
+from edgevit.errors import EdgevitError, UsageError
 
 INTERRUPTED = 130
+
+# Newer releases of typer carry their own copy of click, so that the class is reached by what both kinds export.
+WrongUsage: type[Any] = typer.BadParameter.__mro__[1]
 
 app = typer.Typer(
     name="edgevit",
@@ -53,17 +55,16 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except EdgevitError as error:
         typer.echo(f"error: {error}", err=True)
         return error.exit_code
-    except click.ClickException as error:
+    except WrongUsage as error:
         error.show()
-        return 2
-    except (KeyboardInterrupt, click.Abort):
-        typer.echo("interrupted: nothing was written", err=True)
-        return INTERRUPTED
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 0
+        return UsageError.exit_code
+    except (KeyboardInterrupt, typer.Abort):
+        result = INTERRUPTED
     except Exception:
         traceback.print_exc()
         typer.echo("internal error: this is a defect of edgevit; please report it with the lines above", err=True)
         return 1
+    # Releases of typer differ in whether Ctrl-C comes back as this code or as an exception.
+    if result == INTERRUPTED:
+        typer.echo("interrupted: nothing was written", err=True)
     return int(result or 0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -82,5 +83,7 @@ def check_options(options: ExportOptions) -> None:
         raise UsageError(f"--min-mapped {options.min_mapped:g}", hint="a percentage of the ops, 0 to 100")
     if options.max_drop is not None and not 0 <= options.max_drop <= 100:
         raise UsageError(f"--max-drop {options.max_drop:g}", hint="points of top-1 accuracy, 0 to 100")
+    if options.min_sqnr is not None and not math.isfinite(options.min_sqnr):
+        raise UsageError(f"--min-sqnr {options.min_sqnr:g}", hint="a ratio in dB, such as 20")
     if options.calibration_limit < 1 or (options.evaluation_limit is not None and options.evaluation_limit < 1):
         raise UsageError("a limit of images below 1", hint="give at least one image")

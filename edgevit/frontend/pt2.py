@@ -10,6 +10,7 @@ import io
 import json
 import re
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,12 @@ MAX_JSON = 2**28
 SAVE_HINT = (
     "save it with torch.export.save(torch.export.export(model.eval(), (image,)), 'model.pt2') of torch 2.8 or later"
 )
-TARGET = re.compile(r"torch\.ops\.\w+\.\w+\.\w+|_operator\.getitem")
+TARGET = re.compile(
+    r"torch\.ops\.\w+\.\w+\.\w+"
+    r"|torch\.ops\.higher_order\.(wrap_with_autocast|wrap_with_set_grad_enabled)"
+    r"|_operator\.getitem"
+)
+"""What a node may call: operators with an overload, the two wrappers of a region's mode, and the choice of a result."""
 
 
 def load_pt2(path: Path) -> ExportedProgram:
@@ -117,7 +123,7 @@ def _check_program(program: Any, where: str) -> None:
         inputs = [spec["user_input"]["arg"] for spec in signature["input_specs"] if "user_input" in spec]
         names = [arg["as_tensor"]["name"] for arg in inputs if "as_tensor" in arg]
         sizes = {name: graph["tensor_values"][name]["sizes"] for name in names}
-        targets = {node["target"] for node in graph["nodes"]}
+        targets = {node["target"] for nodes in _values_of(program, "nodes") for node in nodes}
     except (KeyError, TypeError, AttributeError) as error:
         raise FrontendError(f"its program lacks {error}", where=where, hint=SAVE_HINT) from error
     for name, shape in sizes.items():
@@ -125,7 +131,7 @@ def _check_program(program: Any, where: str) -> None:
         dynamic = [f"dimension {i} ({axes[i]})" for i, size in enumerate(shape) if "as_int" not in size]
         if dynamic:
             raise FrontendError(f"input {name} is dynamic in {', '.join(dynamic)}", where=where, hint=RE_EXPORT)
-    if _has_key(program, "expr_str") or program.get("range_constraints"):
+    if any(True for _ in _values_of(program, "expr_str")) or program.get("range_constraints"):
         raise FrontendError("has dynamic shapes", where=where, hint=RE_EXPORT)
     foreign = sorted(target for target in targets if not TARGET.fullmatch(str(target)))
     if foreign:
@@ -133,14 +139,14 @@ def _check_program(program: Any, where: str) -> None:
         raise FrontendError(f"calls {', '.join(foreign)}", where=where, hint=hint)
 
 
-def _has_key(value: Any, key: str) -> bool:
+def _values_of(value: Any, key: str) -> Iterator[Any]:
+    """What stands under ``key`` at any depth, subgraphs included."""
     stack = [value]
     while stack:
         item = stack.pop()
         if isinstance(item, dict):
             if key in item:
-                return True
+                yield item[key]
             stack.extend(item.values())
         elif isinstance(item, list):
             stack.extend(item)
-    return False

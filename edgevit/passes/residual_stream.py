@@ -205,8 +205,8 @@ class StreamPass(Pass):
 def _changed(op: Op, old: Op, read: Matrix | None, write: Matrix | None) -> Op:
     """``op`` with ``read`` taken off its input channels and ``write`` applied to its output channels.
 
-    The numbers are those of ``old``, the op before the pass: a constant may be a value of the stream and a bias at once.
-    For weights (out, in), x P W'^T = x W^T gives W' = W P.
+    The numbers are those of ``old``, the op before the pass: a constant may be a value of the stream and a bias at
+    once. For weights (out, in), x P W'^T = x W^T gives W' = W P.
     """
     if isinstance(old, Const):
         return old if write is None else Const(_right(old.data, write), loc=old.loc)

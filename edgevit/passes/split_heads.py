@@ -24,38 +24,46 @@ Indices = NDArray[np.int64]
 
 
 class SplitHeads(Rule):
-    """reshape(transpose(attention(q, k, v))) -> concat of the heads."""
+    """reshape(transpose(attention(q, k, v))) -> concat of the heads; attention with one head needs no merge."""
 
     def apply(self, op: Op, context: Context) -> Op | Reject | None:
-        if isinstance(op, Attention) and _is_single(op):
-            return _single_head(op)
-        if not isinstance(op, Reshape):
+        attention = op if isinstance(op, Attention) else _attention_before(op)
+        single = attention is op
+        if attention is None or (single and math.prod(op.shape[:-2]) != 1):
             return None
-        attention = _attention_before(op)
-        if attention is None:
-            return None
-        if attention.mask is not None:
-            return Reject("the attention has a mask")
-        *lead, heads, rows, width = attention.shape
-        if any(n != 1 for n in lead):
-            return Reject(f"attention over {lead} windows or images: only one can be split by head")
-        merged = _follow(op, attention, np.arange(attention.type.size).reshape(attention.shape))
-        expected = np.arange(attention.type.size).reshape(heads, rows, width).transpose(1, 0, 2)
-        if (
-            merged.size != expected.size
-            or not np.array_equal(merged.ravel(), expected.ravel())
-            or op.shape[-1] != heads * width
-        ):
+        outputs = _heads(attention)
+        if isinstance(outputs, Reject):
+            return outputs
+        if not single and not _merges_heads(op, attention):
             return Reject("what follows attention is not the usual merge of heads into channels")
-        parts = [_head_values(operand, heads) for operand in (attention.q, attention.k, attention.v)]
-        for part in parts:
-            if isinstance(part, Reject):
-                return part
-        outputs = []
-        for q, k, v in zip(*(part for part in parts if not isinstance(part, Reject)), strict=True):
-            outputs.append(_one_head(attention, q, k, v))
-        joined = outputs[0] if heads == 1 else Concat(tuple(outputs), 1, loc=attention.loc)
-        return Reshape(joined, op.to, loc=op.loc) if op.to != joined.shape else joined
+        joined = outputs[0] if single else Concat(tuple(outputs), 1, loc=attention.loc)
+        return joined if joined.shape == op.shape else Reshape(joined, op.shape, loc=op.loc)
+
+
+def _heads(attention: Attention) -> list[Op] | Reject:
+    """The result of every head, (rows, width)."""
+    if attention.mask is not None:
+        return Reject("the attention has a mask")
+    if math.prod(attention.shape[:-3]) != 1:
+        windows = list(attention.shape[:-3])
+        return Reject(f"attention over {windows} windows or images: only one can be split by head")
+    heads = math.prod(attention.shape[:-2])
+    found: list[list[Op]] = []
+    for operand in (attention.q, attention.k, attention.v):
+        parts = _head_values(operand, heads)
+        if isinstance(parts, Reject):
+            return parts
+        found.append(parts)
+    return [_one_head(attention, q, k, v) for q, k, v in zip(*found, strict=True)]
+
+
+def _merges_heads(op: Op, attention: Attention) -> bool:
+    """Whether ``op`` has the rows of attention with the channels of its heads side by side."""
+    heads, rows, width = attention.shape[-3:]
+    indices = np.arange(attention.type.size)
+    merged = _follow(op, attention, indices.reshape(attention.shape))
+    expected = indices.reshape(heads, rows, width).transpose(1, 0, 2)
+    return op.shape[-1] == heads * width and np.array_equal(merged.ravel(), expected.ravel())
 
 
 def _one_head(attention: Attention, q: Op, k: Op, v: Op) -> Op:
@@ -70,34 +78,20 @@ def _one_head(attention: Attention, q: Op, k: Op, v: Op) -> Op:
 def _scaled(q: Op, scale: float) -> Op:
     """The attention scale in the weights of the query where it has its own."""
     factor = np.array(scale, np.float32)
-    if isinstance(q, Linear) and isinstance(q.weight, Const) and isinstance(q.bias, (Const, type(None))):
-        bias = None if q.bias is None else Const(np.multiply(q.bias.data, factor, dtype=np.float32), loc=q.bias.loc)
-        return Linear(
-            q.x, Const(np.multiply(q.weight.data, factor, dtype=np.float32), loc=q.weight.loc), bias, loc=q.loc
-        )
-    return Mul(q, Const(factor, loc=q.loc), loc=q.loc)
+    if not isinstance(q, Linear) or not isinstance(q.weight, Const) or not isinstance(q.bias, (Const, type(None))):
+        return Mul(q, Const(factor, loc=q.loc), loc=q.loc)
+    weight, bias = (
+        None if c is None else Const(np.multiply(c.data, factor, dtype=np.float32), loc=c.loc)
+        for c in (q.weight, q.bias)
+    )
+    assert weight is not None
+    return Linear(q.x, weight, bias, loc=q.loc)
 
 
-def _is_single(op: Attention) -> bool:
-    """Whether there is one product only, so that no merge of heads has to follow."""
-    return math.prod(op.shape[:-2]) == 1
-
-
-def _single_head(op: Attention) -> Op | Reject:
-    if op.mask is not None:
-        return Reject("the attention has a mask")
-    parts = [_head_values(operand, 1) for operand in (op.q, op.k, op.v)]
-    found: list[Op] = []
-    for part in parts:
-        if isinstance(part, Reject):
-            return part
-        found += part
-    result = _one_head(op, *found)
-    return result if op.shape == result.shape else Reshape(result, op.shape, loc=op.loc)
-
-
-def _attention_before(op: Reshape) -> Attention | None:
-    """The attention whose heads this reshape merges; only reshapes and transposes lie between."""
+def _attention_before(op: Op) -> Attention | None:
+    """The attention whose heads a reshape merges; only reshapes and transposes lie between."""
+    if not isinstance(op, Reshape):
+        return None
     value: Op = op.x
     while isinstance(value, (Reshape, Transpose)):
         value = value.x
@@ -157,6 +151,8 @@ def _rows(x: Op, tokens: Indices) -> Op | Reject:
 def _row_block(value: Op, head: int) -> Op:
     """One head of a computed (..., heads, rows, width) value as (rows, width), by a slice."""
     rank = value.type.rank
+    if rank == 2:
+        return value
     start, stop = [0] * rank, list(value.shape)
     start[rank - 3], stop[rank - 3] = head, head + 1
     part = Slice(value, tuple(start), tuple(stop), (1,) * rank, loc=value.loc)

@@ -37,9 +37,7 @@ def clip_mse(
 
 
 def best_mse_clip(histogram: Histogram, spec: GridSpec) -> tuple[float, float]:
-    """The range with the least :func:`clip_mse`, by two rounds of search along each bound; never worse than the
-    extremes.
-    """
+    """The range with the least :func:`clip_mse`, by two rounds of search along each bound; at worst the extremes."""
     full = settle_range(histogram.lo, histogram.hi)
     ones = np.ones(len(FRACTIONS))
     if spec.symmetric:
@@ -83,9 +81,7 @@ def best_entropy_clip(histogram: Histogram, spec: GridSpec) -> tuple[float, floa
 
 
 def _divergence(bins: NDArray[np.float64], first: int, last: int, levels: int) -> float:
-    """KL(P || Q): P the bins first..last with the rest added to the outermost, Q the same bins after merging them into
-    levels.
-    """
+    """KL(P || Q): P the bins first..last, the rest added to the outermost; Q the same merged into levels."""
     inside = bins[first:last]
     p = inside.copy()
     p[0] += bins[:first].sum()

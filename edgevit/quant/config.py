@@ -203,9 +203,7 @@ def make_config(values: dict[str, Any], where: str = "configuration") -> QuantCo
 
 
 def write_config(config: QuantConfig, path: Path) -> None:
-    """Write ``config`` as commented TOML; the file appears whole or not at all. Raises UsageError where it cannot be
-    written.
-    """
+    """Write ``config`` as commented TOML, whole or not at all. Raises UsageError where it cannot be written."""
     temporary = ""
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")

@@ -69,9 +69,7 @@ class GridPolicy:
         return self.fixed.get(type(op))
 
     def data_operands(self, op: Op) -> tuple[Op, ...]:
-        """The operands that have to lie on the grid of the result: none for most ops, all but indices for ``shared``
-        ones.
-        """
+        """The operands that share the result's grid: none for most ops, all but indices for ``shared`` ones."""
         if not isinstance(op, self.shared):
             return ()
         return (op.x,) if isinstance(op, Gather) else op.operands
@@ -224,9 +222,7 @@ def _make_symmetric(op: Op, operand: Op, group_of: Mapping[Op, Group]) -> None:
 
 
 def group_spec(group: Group, policy: GridPolicy, config: QuantConfig) -> GridSpec:
-    """The kind of grid that a group gets: the finest that any of its sources asks for, symmetric where any of them or a
-    user does.
-    """
+    """The grid that a group gets: the finest that a source asks for, symmetric where a source or a user does."""
     if group.fixed is not None:
         return GridSpec(policy.dtype)
     layers = [config.layer(op.loc, op.NAME) for op in group.sources or group.members]

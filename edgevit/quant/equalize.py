@@ -145,9 +145,7 @@ def plan_change(lo: Doubles, hi: Doubles, spec: GridSpec, *, shifted: bool) -> C
 
 @dataclass(frozen=True)
 class Equalize(Pass):
-    """Equalize the channels of the values in ``ranges``, which are those of this very graph (see
-    :func:`channel_ranges`).
-    """
+    """Equalize the channels of the values in ``ranges``, those of this very graph (:func:`channel_ranges`)."""
 
     NAME: ClassVar[str] = "equalize"
 

@@ -16,7 +16,11 @@ from edgevit.ir.types import DType, Quant
 from edgevit.quant.arrays import Numbers
 
 MIN_WIDTH = 1e-9
-"""Narrower ranges are widened to this, so that no scale degenerates."""
+"""Narrower ranges, and weights below this, count as zero."""
+
+ZERO_WIDTH = 1.0
+"""The range of what is always zero. Any grid holds that; a very fine one makes rescaling factors beyond what integer
+kernels can apply."""
 
 MIN_BITS, MAX_BITS = 2, 8
 
@@ -54,16 +58,14 @@ class GridSpec:
 
 
 def settle_range(lo: float, hi: float) -> tuple[float, float]:
-    """The range that a grid is made of: zero included and at least MIN_WIDTH wide.
+    """The range that a grid is made of: zero included, and [0, ZERO_WIDTH] where it is narrower than MIN_WIDTH.
 
     Raises QuantError for bounds that are not finite or not in order.
     """
     if not (np.isfinite(lo) and np.isfinite(hi)) or lo > hi:
         raise QuantError(f"[{lo}, {hi}] is no range", hint="look for non-finite weights or activations")
     lo, hi = min(lo, 0.0), max(hi, 0.0)
-    if hi - lo < MIN_WIDTH:
-        lo, hi = (-MIN_WIDTH, hi) if -lo > hi else (lo, MIN_WIDTH)
-    return lo, hi
+    return (lo, hi) if hi - lo >= MIN_WIDTH else (0.0, ZERO_WIDTH)
 
 
 def range_grid(lo: float, hi: float, spec: GridSpec) -> Quant:

@@ -24,9 +24,7 @@ _INDEX_BITS = 40
 
 
 class Histogram:
-    """Counts of real numbers in at most ``max_bins`` bins of equal width, with the exact smallest and largest number
-    seen.
-    """
+    """Counts of real numbers in at most ``max_bins`` bins of equal width, and the exact extremes ``lo`` and ``hi``."""
 
     def __init__(self, max_bins: int = MAX_BINS) -> None:
         self.max_bins = max_bins

@@ -46,9 +46,7 @@ _ROUNDS = 2
 
 @dataclass(frozen=True, eq=False)
 class Cone:
-    """The elementwise ops (and softmax) that depend on ``source`` alone, in execution order, and those whose values
-    leave the cone.
-    """
+    """The elementwise ops (and softmax) that depend on ``source`` alone, and those whose values leave the cone."""
 
     source: Op
     members: tuple[Op, ...]

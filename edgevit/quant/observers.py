@@ -87,9 +87,7 @@ class MinMax(Extremes):
 
 
 class MovingAverage(Extremes):
-    """lo <- m * lo + (1 - m) * min(batch), hi likewise; the first batch sets them. Depends on how the images are
-    batched.
-    """
+    """lo <- m * lo + (1 - m) * min(batch), hi likewise; the first batch sets them. Depends on the batch size."""
 
     def __init__(self, momentum: float = MOMENTUM) -> None:
         super().__init__()
@@ -197,9 +195,7 @@ OBSERVERS: dict[str, Callable[[GridSpec, float, float], Extremes]] = {
 
 
 def make_observer(name: str, spec: GridSpec, *, percentile: float = PERCENTILE, momentum: float = MOMENTUM) -> Extremes:
-    """The observer called ``name``, for values that are to lie on a grid of ``spec``. Raises UsageError for an unknown
-    name.
-    """
+    """The observer called ``name``, for values on a grid of ``spec``. Raises UsageError for an unknown name."""
     if name not in OBSERVERS:
         raise UsageError(f"no observer {name!r}", hint=f"one of {', '.join(OBSERVERS)}")
     return OBSERVERS[name](spec, percentile, momentum)

@@ -35,9 +35,7 @@ DEAD_BIAS = 2**24
 
 @dataclass(frozen=True)
 class QuantizeGraph(Pass):
-    """Give every value of a calibrated graph integers and a grid, as ``config``, the target's ``policy`` and
-    ``decisions`` say.
-    """
+    """Give every value of a calibrated graph integers on a grid, by ``config``, ``policy`` and ``decisions``."""
 
     NAME: ClassVar[str] = "quantize"
     NEEDS: ClassVar[tuple[Form, ...]] = (Form.CALIBRATED,)

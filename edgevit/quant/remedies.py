@@ -30,9 +30,7 @@ GELU_OPS = (Gelu, Sigmoid, Tanh)
 
 @dataclass(frozen=True, eq=False)
 class Advice:
-    """A weak layer and what may mend it: ``remedy`` are lines for the configuration file, empty where it offers nothing
-    more.
-    """
+    """A weak layer, and as ``remedy`` lines for the configuration file; empty where it offers nothing more."""
 
     row: Row
     remedy: str

@@ -17,7 +17,7 @@ from edgevit.errors import PassError
 from edgevit.ir.graph import Graph
 from edgevit.ir.interp import evaluate_op, run
 from edgevit.ir.op import Op
-from edgevit.ir.ops import Clip, Const, Quantize
+from edgevit.ir.ops import Clip, Const, Quantize, Relu
 from edgevit.ir.types import DType, dequantize_array, quantize_array
 from edgevit.quant.arrays import Numbers
 from edgevit.quant.decibel import decibel
@@ -55,7 +55,8 @@ class Row:
 def pair_by_place(reference: Graph, candidate: Graph) -> tuple[Pair, ...]:
     """Pairs of equal op name, module path and number among such, in execution order; constants and integers left out.
 
-    A quantize or clip that only the candidate has is a partner of what its operand is a partner of.
+    A value on the grid of the relu that alone reads it is left out: it is cut off on purpose. A quantize or clip that
+    only the candidate has is a partner of what its operand is a partner of.
     """
     theirs: dict[tuple[str, str, int], Op] = {}
     count: Counter[tuple[str, str]] = Counter()
@@ -68,10 +69,17 @@ def pair_by_place(reference: Graph, candidate: Graph) -> tuple[Pair, ...]:
     for op in candidate.ops:
         if isinstance(op, Const) or op.type.quant is None:
             continue
+        users = candidate.users[op]
+        fused = (
+            not isinstance(op, Relu)
+            and bool(users)
+            and all(isinstance(user, Relu) and user.type.quant == op.type.quant for user in users)
+        )
         match = theirs.get((op.NAME, op.loc, count[op.NAME, op.loc]))
         if match is not None and match.type.size == op.type.size:
-            partner[op] = match
             count[op.NAME, op.loc] += 1
+            if not fused:
+                partner[op] = match
         elif isinstance(op, (Quantize, Clip)) and op.x in partner:
             partner[op] = partner[op.x]
     return tuple(Pair(theirs_op, op) for op, theirs_op in partner.items())
@@ -86,8 +94,9 @@ def compare(
     local: bool = False,
     progress: Progress | None = None,
 ) -> tuple[Row, ...]:
-    """The waterfall of ``candidate`` (quantized or target form) against the float graph ``reference`` on images (S,
-    H, W, 3).
+    """The waterfall of ``candidate`` (quantized or target form) against the float graph ``reference``.
+
+    ``batches`` are images (S, H, W, 3).
 
     ``pairs`` says what to compare (default: :func:`pair_by_place`); rows come in the order of the candidate's
     execution. ``progress(done, total)`` counts images. Raises QuantError for images that do not fit, PassError for

@@ -57,9 +57,7 @@ def stack_images(graph: Graph, batches: Iterable[Numbers]) -> Numbers:
 
 
 def live_bytes(graph: Graph) -> int:
-    """The most bytes that live values of one sample take when ``graph`` runs in order, counted with 4 bytes an element
-    at least.
-    """
+    """The most bytes that live values of one sample take when ``graph`` runs, at 4 bytes an element or more."""
     remaining = dict(graph.uses)
     live = peak = 0
 
@@ -91,9 +89,7 @@ def slices(samples: int, bytes_each: int, limit: int) -> Iterator[slice]:
 
 
 def as_input(graph: Graph, images: Numbers) -> Numbers:
-    """Images in the element type of the graph's input: pixel values as real numbers, or as integers on its grid of step
-    1.
-    """
+    """Images in the element type of the graph's input: pixel values as real numbers or as integers on its grid."""
     type = graph.inputs[0].type
     if type.quant is None or images.dtype == type.dtype.numpy:
         return images.astype(type.dtype.numpy, copy=False)
@@ -104,9 +100,7 @@ def as_input(graph: Graph, images: Numbers) -> Numbers:
 
 
 def evaluate_all(op: Op, operands: Sequence[Op], arrays: Sequence[Numbers], samples: int) -> Numbers:
-    """The value of ``op`` on all samples, a few at a time. ``operands`` are the ops that ``arrays`` are
-    values of.
-    """
+    """The value of ``op`` on all samples, computed a few at a time; ``arrays`` are the values of ``operands``."""
     varying = [array.ndim > operand.type.rank for operand, array in zip(operands, arrays, strict=True)]
     if not any(varying):
         return evaluate_op(op, list(arrays))

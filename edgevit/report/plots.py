@@ -202,7 +202,9 @@ def ledger_plot(size: SizeReport) -> Plot:
         "maxdepth": 4,
         "texttemplate": "%{label}<br>%{customdata[1]}",
         "hovertemplate": f"{hover}<extra></extra>",
-        "root": {"color": "surface"},
+        "root": {"color": "soft"},
+        "marker": {"depthfade": False, "line": {"color": "page", "width": 1}},
+        "textfont": {"color": "page"},
         "tiling": {"pad": 2},
         "pathbar": {"visible": True},
     }

@@ -268,6 +268,21 @@ def test_overflow_is_refused() -> None:
         linear(x, ones, 0.5, bias=huge)
 
 
+@pytest.mark.parametrize(
+    ("options", "why"),
+    [
+        ({"padding": "VALID"}, "a window of 3 by 0"),
+        ({"padding": "VALID", "stride_h": 1, "stride_w": 1}, "a window of 3 on an axis of 2"),
+        ({"padding": "FULL", "stride_h": 1, "stride_w": 1}, "padding FULL"),
+    ],
+)
+def test_windows_that_do_not_fit_are_refused(options: dict[str, str | int], why: str) -> None:
+    w = tensor((4, 3, 3, 1), 0.1, data=random_int8(2, 4, 3, 3, 1))
+    one = model("CONV_2D", [tensor((1, 2, 2, 1), 0.1), w, None], tensor((1, 1, 1, 4), 0.1), 3, **options)
+    with pytest.raises(QuantError, match=why):
+        run_model(one, [random_int8(1, 1, 1, 2, 2, 1)])
+
+
 def test_a_bias_on_another_grid_is_refused_by_both() -> None:
     x, w = random_int8(1, 1, 2, 3), tensor((4, 3), 0.1, data=random_int8(2, 4, 3))
     wrong = tensor((4,), 0.02, dtype="int32", data=np.zeros(4, dtype=np.int32))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ pytestmark = requires("litert")
 
 
 def sample() -> TfliteModel:
-    """A model with every kind of field: shared and per-channel constants, an absent input, options, a name, several outputs."""
+    """A model with every kind of field: constants, channels, an absent input, options, a name, several outputs."""
     weights = random_int8(1, 4, 1, 1, 3)
     specs = (
         TensorSpec("ein/gäng", (1, 2, 2, 3), "uint8", (0.5,), (128,)),
@@ -115,7 +116,7 @@ def test_a_path_is_read(tmp_path: Path) -> None:
 
 
 def test_paths_that_cannot_be_read_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(BackendError, match="absent.tflite: cannot be read: No such file"):
+    with pytest.raises(BackendError, match=r"absent\.tflite: cannot be read: No such file"):
         read(tmp_path / "absent.tflite")
     with pytest.raises(BackendError, match="cannot be read: Is a directory"):
         read(tmp_path)
@@ -238,15 +239,18 @@ def outcome(data: bytes) -> TfliteModel | None:
 
 def test_every_truncation_is_survived() -> None:
     data = write(sample())
-    assert all(outcome(data[:length]) is None for length in range(0, len(data) // 2))
+    assert all(outcome(data[:length]) is None for length in range(len(data) // 2))
     for length in range(len(data) // 2, len(data)):
         outcome(data[:length])
 
 
-@examples(1500)
+BYTES = cache(lambda: write(sample()))
+
+
+@examples(1200)
 @given(st.lists(st.tuples(st.integers(0, 4000), st.integers(0, 255)), min_size=1, max_size=8), st.integers(0, 5000))
 def test_flipped_bytes_are_survived(flips: list[tuple[int, int]], length: int) -> None:
-    data = bytearray(write(sample()))
+    data = bytearray(BYTES())
     for position, value in flips:
         data[position % len(data)] = value
     survivor = outcome(bytes(data[: length if length > 8 else len(data)]))
@@ -254,7 +258,7 @@ def test_flipped_bytes_are_survived(flips: list[tuple[int, int]], length: int) -
         assert all(-1 <= index < len(survivor.tensors) for op in survivor.operators for index in op.inputs)
 
 
-@pytest.mark.parametrize("value", [0, 1, 0x7F, 0xFF])
+@pytest.mark.parametrize("value", [0, 0xFF])
 def test_every_byte_is_flipped(value: int) -> None:
     data = write(sample())
     for position in range(len(data)):

@@ -240,6 +240,14 @@ def test_normalize_is_raised_only_on_the_last_axis() -> None:
 
 
 @torch_test
+def test_view_of_memory_is_taken_only_for_a_vector() -> None:
+    model = build(lambda self, x: x.mean((2, 3)).as_strided((1, 3, 1, 1), (3, 1, 1, 1)))
+    assert_same(lowered(model), model)
+    with pytest.raises(FrontendError, match=r"a view of \[1, 3, 8, 8\] with strides"):
+        lowered(build(lambda self, x: x.as_strided((1, 3, 8, 4), (192, 64, 8, 2))))
+
+
+@torch_test
 def test_masks_become_finite() -> None:
     import torch
 

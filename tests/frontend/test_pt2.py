@@ -203,6 +203,34 @@ def test_foreign_functions_are_refused(saved: Path) -> None:
     assert "calls torch.hub.load" in failure(saved)
 
 
+def test_regions_of_another_mode_are_entered(tmp_path: Path) -> None:
+    import torch
+
+    class Careful(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.linear = torch.nn.Linear(192, 4)
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            with torch.autocast("cpu", enabled=False):
+                return self.linear(x.flatten(1).float())
+
+    original, path = Careful(), tmp_path / "net.pt2"
+    program = export(original)
+    assert any("autocast" in str(node.target) for node in program.graph.nodes)
+    torch.export.save(program, path)
+    loaded = load_model(path)
+    assert_same(lower(loaded), original, loaded.preprocess)
+
+    def change(value: Any) -> None:
+        nodes = value["graph_module"]["graph"]["nodes"]
+        (inner,) = (each["arg"] for node in nodes for each in node["inputs"] if "as_graph" in each["arg"])
+        inner["as_graph"]["graph"]["nodes"][0]["target"] = "torch.hub.load"
+
+    rewrite(path, edit_json("models/model.json", change))
+    assert "calls torch.hub.load" in failure(path)
+
+
 def test_native_code_is_refused(saved: Path) -> None:
     with zipfile.ZipFile(saved, "a") as archive:
         archive.writestr("net/data/aotinductor/model/code.so", b"\x7fELF")

@@ -134,3 +134,13 @@ def test_equal_places_are_told_apart_by_their_order() -> None:
     pairs = pair_by_place(graph, candidate)
     assert [pair.reference for pair in pairs] == [op for op in graph.ops if op.NAME != "const"]
     assert [pair.candidate.NAME for pair in pairs] == [pair.reference.NAME for pair in pairs]
+
+
+def test_what_a_fused_relu_cuts_off_is_no_noise() -> None:
+    graph, x = mlp(), vectors(32)
+    calibrated = calibrate(graph, [x], PLAIN)
+    relu = next(op for op in calibrated.ops if isinstance(op, Relu))
+    fused = calibrated.map(lambda op: op.with_type(relu.type) if op.loc == "fc1" and isinstance(op, Linear) else op)
+    rows = compare(graph, QuantizeGraph(PLAIN).run(fused), [x])
+    assert [row.op for row in rows] == ["input", "relu", "linear"]
+    assert min(row.sqnr_db for row in rows) > 25

@@ -1,1 +1,1 @@
-"""The Coral Edge TPU backend: full-int8 TensorFlow Lite models, their exact meaning, and what the Edge TPU takes of them."""
+"""The Coral Edge TPU backend: full-int8 TensorFlow Lite models, their exact meaning, what the Edge TPU takes."""

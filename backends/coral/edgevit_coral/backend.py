@@ -16,8 +16,10 @@ from edgevit.errors import BackendError, ToolNotFound
 from edgevit.ir.graph import Graph
 from edgevit.ir.types import Array, DType
 from edgevit.passes.base import Pass
+from edgevit.passes.pipeline import Pipeline
 from edgevit.quant.config import QuantConfig
 from edgevit.quant.constraints import INT8_POLICY, GridPolicy
+from edgevit.quant.equalize import Equalize, channel_ranges
 from edgevit.report.model import Fix
 
 from . import compiler, legalize, lower
@@ -46,7 +48,12 @@ class CoralBackend:
         litert = importlib.util.find_spec("ai_edge_litert")
         found = compiler.find_compiler()
         return [
-            Tool("ai_edge_litert", "TFLite schema and interpreter", str(litert.origin) if litert else "", "pip install 'edgevit[coral]'"),
+            Tool(
+                "ai_edge_litert",
+                "TFLite schema and interpreter",
+                str(litert.origin) if litert else "",
+                "pip install 'edgevit[coral]'",
+            ),
             Tool(
                 "edgetpu_compiler",
                 "compiles the model; without it the mapping is predicted",
@@ -57,17 +64,24 @@ class CoralBackend:
         ]
 
     def passes(self, config: QuantConfig) -> list[Pass]:
-        return [*legalize.preparation(config).passes, *legalize.expansion({}, {}).passes]
+        parts = (legalize.clean_up(), legalize.change_of_basis(config), legalize.expansion(config, {}, {}))
+        return [item for part in parts for item in part.passes]
 
     def policy(self, options: Mapping[str, Any]) -> GridPolicy:
         """int8 kernels; the image and the logits are uint8 with ``io`` = ``uint8``, else int8."""
         outside = DType.U8 if options["io"] == "uint8" else DType.I8
         return replace(INT8_POLICY, pixel_dtype=outside, output_dtype=outside)
 
-    def prepare(self, graph: Graph, images: Array, config: QuantConfig, policy: GridPolicy, on_pass: OnPass | None) -> Prepared:
-        prepared = legalize.preparation(config).run(graph, on_pass=on_pass).graph
+    def prepare(
+        self, graph: Graph, images: Array, config: QuantConfig, policy: GridPolicy, on_pass: OnPass | None
+    ) -> Prepared:
+        prepared = legalize.clean_up().run(graph, on_pass=on_pass).graph
+        if legalize.equalizes(config):
+            equalize = Equalize(channel_ranges(prepared, [images], config), config)
+            prepared = Pipeline((equalize,)).run(prepared, on_pass=on_pass).graph
+        prepared = legalize.change_of_basis(config).run(prepared, on_pass=on_pass).graph
         choices = choose_forms(prepared, images, config, policy)
-        pipeline = legalize.expansion(by_loc(choices, "norm"), by_loc(choices, "gelu"))
+        pipeline = legalize.expansion(config, by_loc(choices, "norm"), by_loc(choices, "gelu"))
         return Prepared(pipeline.run(prepared, on_pass=on_pass).graph, tuple(map(decision_row, choices)))
 
     def check(self, graph: Graph) -> list[Problem]:
@@ -95,7 +109,8 @@ class CoralBackend:
         write_json(folder / MAPPING, {**prediction.to_json(), "compiler": reconciliation.to_json()})
         compiled = run is not None and reconciliation.agreements > 0 and reconciliation.differing == 0
         fixes = tuple(
-            Fix(title=fix.remedy, why=fix.why, effect=f"{fix.ops_freed} more ops on the Edge TPU") for fix in prediction.fixes()
+            Fix(title=fix.remedy, why=fix.why, effect=f"{fix.ops_freed} more ops on the Edge TPU")
+            for fix in prediction.fixes()
         )
         return Emitted(
             ARTIFACT,

@@ -18,8 +18,9 @@ from edgevit.ir.graph import Graph
 from edgevit.ir.interp import run
 from edgevit.ir.op import Op
 from edgevit.ir.ops import Gelu, Input, LayerNorm, RmsNorm
-from edgevit.ir.types import Array, TensorType, dequantize_array, quantize_array
+from edgevit.ir.types import TensorType, dequantize_array, quantize_array
 from edgevit.passes import gelu_forms, norm_forms
+from edgevit.quant.arrays import Numbers
 from edgevit.quant.calibrate import calibrate
 from edgevit.quant.config import QuantConfig
 from edgevit.quant.constraints import GridPolicy
@@ -60,7 +61,7 @@ class _Site:
     expand: Callable[[Op, str], Op]
 
 
-def choose_forms(graph: Graph, images: Array, config: QuantConfig, policy: GridPolicy) -> list[FormChoice]:
+def choose_forms(graph: Graph, images: Numbers, config: QuantConfig, policy: GridPolicy) -> list[FormChoice]:
     """A form for every normalization and GELU of a prepared float graph.
 
     ``images`` are raw pixels (S, H, W, 3), of which the first few are used. A place for which the configuration names a form
@@ -95,7 +96,12 @@ def _site(op: Op) -> _Site | None:
     if isinstance(op, LayerNorm):
         return _Site(op, "norm", ("l2", "mean"), lambda x, form: norm_forms.expand(replace(op, x=x, type=x.type), form))
     if isinstance(op, Gelu):
-        return _Site(op, "gelu", ("sigmoid", "relu6", "cubic", "tanh"), lambda x, form: gelu_forms.expand(replace(op, x=x, type=x.type), form))
+        return _Site(
+            op,
+            "gelu",
+            ("sigmoid", "relu6", "cubic", "tanh"),
+            lambda x, form: gelu_forms.expand(replace(op, x=x, type=x.type), form),
+        )
     return None
 
 
@@ -104,12 +110,12 @@ def _configured(site: _Site, config: QuantConfig) -> str:
     return layer.norm if site.kind == "norm" else layer.gelu
 
 
-def _inputs(graph: Graph, images: Array, values: Sequence[Op]) -> dict[Op, Array]:
+def _inputs(graph: Graph, images: Numbers, values: Sequence[Op]) -> dict[Op, Numbers]:
     """The values of some ops as rows (S, rows, channels), at most MAX_ROWS rows in all."""
-    found: dict[Op, Array] = {}
+    found: dict[Op, Numbers] = {}
     wanted = set(values)
 
-    def observe(op: Op, array: Array) -> None:
+    def observe(op: Op, array: Numbers) -> None:
         if op in wanted:
             rows = array.reshape(-1, array.shape[-1])
             found[op] = rows[:: -(-len(rows) // MAX_ROWS)].copy()
@@ -119,7 +125,7 @@ def _inputs(graph: Graph, images: Array, values: Sequence[Op]) -> dict[Op, Array
     return found
 
 
-def _sqnr(site: _Site, form: str, rows: Array, config: QuantConfig, policy: GridPolicy) -> float:
+def _sqnr(site: _Site, form: str, rows: Numbers, config: QuantConfig, policy: GridPolicy) -> float:
     """SQNR in dB of one form in 8 bits on rows (rows, channels)."""
     x = Input("x", type=TensorType((1, rows.shape[-1])), loc=site.op.loc)
     candidate = Graph.of("candidate", [site.expand(x, form)], inputs=[x])
@@ -128,9 +134,9 @@ def _sqnr(site: _Site, form: str, rows: Array, config: QuantConfig, policy: Grid
     alone = config.model_copy(update={"sequential": False, "layers": ()})
     calibrated = calibrate(candidate, [samples], alone, constraints=policy)
     quantized = QuantizeGraph(alone, policy).run(calibrated)
-    (reference,) = run(exact, [samples])
+    reference = run(exact, [samples])[0].astype(np.float64)
     (result,) = run(quantized, [quantize_array(samples, quantized.inputs[0].type)])
     real = dequantize_array(result, quantized.outputs[0].type)
     noise = float(np.square(real - reference).sum())
-    signal = float(np.square(reference.astype(np.float64)).sum())
+    signal = float(np.square(reference).sum())
     return 10 * math.log10(signal / noise) if noise > 0 < signal else math.inf

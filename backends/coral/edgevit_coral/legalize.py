@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from edgevit.ir.graph import Graph
 from edgevit.ir.op import Op
 from edgevit.ir.ops import Add, Conv2d, Linear, Mul, Relu, Sub
+from edgevit.passes.base import Pass
 from edgevit.passes.canonicalize_views import CanonicalizeViews
 from edgevit.passes.center_residual import CenterResidual
 from edgevit.passes.class_token import ClassToken
@@ -30,44 +31,49 @@ Forms = Mapping[str, str]
 """Forms chosen for single layers, by module path."""
 
 
-def preparation(config: QuantConfig) -> Pipeline:
-    """Clean-up, and the change of basis of the residual stream: all exact, and before any form is chosen."""
-    stream = {
+def clean_up() -> Pipeline:
+    """What is the same for every configuration: canonical ops, no rows that nobody reads, constant tokens as constants."""
+    return Pipeline((*STANDARD.passes, SinkTransposes(), CanonicalizeViews(), HoistSlices(), ClassToken()))
+
+
+def change_of_basis(config: QuantConfig) -> Pipeline:
+    """Affine parts of normalizations, and the basis of the residual stream.
+
+    With equalization (RepQ-ViT) the affine part is what makes channels equal, so it stays where it is.
+    """
+    stream: tuple[Pass, ...] = {
         "plain": (),
         "centred": (CenterResidual(),),
         "rotated": (CenterResidual(), RotateResidual(config.stream_seed)),
     }[config.stream]
-    return Pipeline(
-        (
-            *STANDARD.passes,
-            SinkTransposes(),
-            CanonicalizeViews(),
-            HoistSlices(),
-            ClassToken(),
-            NormAffine(),
-            FoldScales(),
-            FoldConstants(),
-            *stream,
-        )
-    )
+    return Pipeline((NormAffine(), *_folding(config), FoldConstants(), *stream))
 
 
-def expansion(norms: Forms, gelus: Forms) -> Pipeline:
+def expansion(config: QuantConfig, norms: Forms, gelus: Forms) -> Pipeline:
     """Every normalization, GELU and attention written out in mapped ops, with the forms given by module path."""
     return Pipeline(
         (
             NormForms(per_layer=tuple(norms.items())),
-            FoldScales(),
+            *_folding(config),
             SplitAttentionHeads(),
             GeluForms(per_layer=tuple(gelus.items())),
             ImageAffine(),
-            FoldScales(),
+            *_folding(config),
             FoldConstants(),
             CanonicalizeViews(),
             CommonSubexpressions(),
             DeadCode(),
         )
     )
+
+
+def equalizes(config: QuantConfig) -> bool:
+    """Whether any layer asks for equalization."""
+    return config.equalize or any(layer.equalize for layer in config.layers)
+
+
+def _folding(config: QuantConfig) -> tuple[Pass, ...]:
+    return () if equalizes(config) else (FoldScales(),)
 
 
 def fuse_relu_ranges(graph: Graph) -> Graph:

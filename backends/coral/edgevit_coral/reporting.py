@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from edgevit.report.model import MappingReport, MappingRow, MemoryReport, SizeReport, SizeRow
+from edgevit.report.model import Kind, MappingReport, MappingRow, MemoryReport, SizeReport, SizeRow
 
 from . import limits
 from .mapping import Mapping
@@ -13,7 +13,7 @@ SCALE_BYTES, ZERO_POINT_BYTES = 4, 8
 
 def mapping_report(model: TfliteModel, prediction: Mapping, compiled: bool) -> MappingReport:
     """The prediction, or what the compiler confirmed, row by row."""
-    kind = "measured" if compiled else "predicted"
+    kind: Kind = "measured" if compiled else "predicted"
     floats = {i for i, tensor in enumerate(model.tensors) if tensor.dtype.startswith("float")}
     memory = prediction.memory
     return MappingReport(

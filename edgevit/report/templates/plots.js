@@ -65,7 +65,8 @@
     const colours = palette();
     for (const figure of figures) {
       const place = document.getElementById(figure.id);
-      Plotly.react(place, themed(figure.data, "", colours), layout(figure, colours, width), config);
+      // Not react: it keeps the place of a legend that has moved from a column into a row.
+      Plotly.newPlot(place, themed(figure.data, "", colours), layout(figure, colours, width), config);
     }
   }
 

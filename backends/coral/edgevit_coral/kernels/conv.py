@@ -19,7 +19,9 @@ Pair = tuple[int, int]
 
 
 def output_extent(size: int, kernel: int, stride: int, dilation: int, padding: str) -> tuple[int, int]:
-    """(outputs, padding before) along one axis. SAME puts the odd row of padding after. Raises QuantError otherwise."""
+    """(outputs, padding before) along one axis. SAME puts the odd row after. Raises QuantError for what cannot fit."""
+    if min(kernel, stride, dilation) < 1:
+        raise QuantError(f"a window of {kernel} by {stride}, dilation {dilation}", hint="all three are at least 1")
     reach = (kernel - 1) * dilation + 1
     if padding == "SAME":
         outputs = -(-size // stride)

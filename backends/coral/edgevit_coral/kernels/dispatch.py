@@ -77,7 +77,7 @@ class Call:
         return self.tensors[self.op.outputs[0]].shape
 
     def integer(self, name: str, default: int = 0) -> int:
-        """An integer option."""
+        """An integer option; ``default`` is the schema's, which an options table without the field means."""
         return int(self.op.options.get(name, default))  # type: ignore[arg-type]
 
     def flag(self, name: str) -> bool:
@@ -129,7 +129,7 @@ def _convolution(kernel: Callable[..., Array]) -> Kernel:
     def run(call: Call) -> Array:
         return kernel(
             call.x(), call.constant(1), call.bias(), x_q=call.q(), weights_q=call.q(1), out_q=call.out_q,
-            activation=call.activation, padding=call.padding, stride=call.pair("stride_h", "stride_w", 1),
+            activation=call.activation, padding=call.padding, stride=call.pair("stride_h", "stride_w", 0),
             dilation=call.pair("dilation_h_factor", "dilation_w_factor", 1),
         )  # fmt: skip
 
@@ -168,7 +168,8 @@ def _reduce_max(call: Call) -> Array:
 
 
 def _softmax(call: Call) -> Array:
-    return norm.softmax(call.x(), x_q=call.q(), out_q=call.out_q, beta=float(call.op.options.get("beta", 1.0)))  # type: ignore[arg-type]
+    beta = call.op.options.get("beta", 0.0)
+    return norm.softmax(call.x(), x_q=call.q(), out_q=call.out_q, beta=float(beta))  # type: ignore[arg-type]
 
 
 def _squared_difference(call: Call) -> Array:
@@ -179,8 +180,8 @@ def _pool(kernel: Callable[..., Array]) -> Kernel:
     def run(call: Call) -> Array:
         call.same_grids()
         return kernel(
-            call.x(), out_q=call.out_q, kernel=call.pair("filter_height", "filter_width", 1),
-            stride=call.pair("stride_h", "stride_w", 1), padding=call.padding, activation=call.activation,
+            call.x(), out_q=call.out_q, kernel=call.pair("filter_height", "filter_width", 0),
+            stride=call.pair("stride_h", "stride_w", 0), padding=call.padding, activation=call.activation,
         )  # fmt: skip
 
     return run

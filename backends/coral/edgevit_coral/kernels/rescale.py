@@ -210,7 +210,8 @@ def float_plan(rescale: Rescale, limit: int) -> FloatPlan | None:
 def _offset(side: NDArray[np.bool_], steps: Ints, level: Ints, scale: Doubles, limit: int, nominal: float) -> Doubles:
     """An offset b amid what the steps T of the levels k on one ``side`` allow, as near ``nominal`` as they leave open.
 
-    floor(T s + b) >= k > floor((T - 1) s + b), each for accumulators in [-limit, limit]: T is clipped to [-limit, limit + 1].
+    floor(T s + b) >= k > floor((T - 1) s + b), each for accumulators in [-limit, limit]: T is clipped to
+    [-limit, limit + 1].
     """
     lower = np.max(np.where(side & (steps <= limit), level - steps * scale, -np.inf), axis=0, initial=-np.inf)
     upper = np.min(np.where(side & (steps > -limit), level - (steps - 1) * scale, np.inf), axis=0, initial=np.inf)
