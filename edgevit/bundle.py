@@ -92,8 +92,12 @@ def write_golden(folder: Path, inputs: NDArray[np.generic], outputs: NDArray[np.
 
 
 def read_golden(folder: Path) -> tuple[NDArray[np.generic], NDArray[np.generic]]:
-    """Golden inputs and outputs. Raises UsageError for a damaged file."""
+    """Golden inputs and outputs. Raises UsageError for a damaged file, BundleError for one without them."""
     arrays = read_arrays(folder / GOLDEN, {"inputs", "outputs"})
+    if len(arrays) < 2:
+        held = ", ".join(sorted(arrays)) or "neither"
+        what = f"holds {held} of inputs and outputs"
+        raise BundleError(what, where=str(folder / GOLDEN), hint="export the bundle again")
     return arrays["inputs"], arrays["outputs"]
 
 

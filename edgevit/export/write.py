@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,7 +13,7 @@ import numpy as np
 
 from edgevit.bundle import ImagesRecord, Manifest, ModelRecord, seal, write_bundle, write_golden, write_json
 from edgevit.data.imageset import ImageSet
-from edgevit.errors import AccuracyGate, BackendError, EdgevitError, MappingGate
+from edgevit.errors import AccuracyGate, BackendError, BundleError, EdgevitError, MappingGate
 from edgevit.export.compile import Compiled, compile_model
 from edgevit.export.options import ExportOptions, Monitor, StageNames
 from edgevit.export.summary import build_report, parameter_count, source_name, versions
@@ -74,8 +75,12 @@ def export_bundle(options: ExportOptions, monitor: Monitor) -> ExportResult:
 def _destination(options: ExportOptions) -> Iterator[Path]:
     """The folder that becomes the bundle; for a dry run one that nobody sees."""
     if options.dry_run:
-        with tempfile.TemporaryDirectory(prefix="edgevit-") as name:
-            yield Path(name)
+        try:
+            with tempfile.TemporaryDirectory(prefix="edgevit-") as name:
+                yield Path(name)
+        except OSError as error:
+            where, hint = tempfile.gettempdir(), "free some space there, or name another folder in TMPDIR"
+            raise BundleError(f"cannot be written: {error.strerror or error}", where=where, hint=hint) from error
     else:
         with write_bundle(options.output) as folder:
             yield folder
@@ -96,13 +101,17 @@ def _write_golden(compiled: Compiled, folder: Path) -> None:
 
 def _failure(report: ExportReport) -> EdgevitError | None:
     """The first failed gate as the error that it exits with."""
+    first = report.fixes[0] if report.fixes else None
+    advice = None if first is None else f"{first.title} ({first.effect})"
     for gate in report.failed_gates:
         bound = f"{gate.sense} {gate.limit:g} {gate.unit}"
         if gate.option == "--min-mapped":
-            hint = report.fixes[0].title if report.fixes else "`edgevit inspect --why` shows which rewrites did not fire"
-            return MappingGate(f"{gate.value:.1f} % of the ops are mapped, {gate.option} asks for {bound}", where=report.target, hint=hint)
-        hint = report.fixes[0].title if report.fixes else "try --method mse, or more calibration images"
-        found = f"{gate.value:.2f} {gate.unit}" if abs(gate.value) != float("inf") else "unknown without labels: give --eval"
+            what = f"{gate.value:.1f} % of the ops are mapped, {gate.option} asks for {bound}"
+            hint = advice or "`edgevit inspect --why` shows which rewrites did not fire"
+            return MappingGate(what, where=report.target, hint=hint)
+        unknown = gate.option == "--max-drop" and math.isinf(gate.value)
+        found = "unknown without labels" if unknown else f"{gate.value:.2f} {gate.unit}"
+        hint = "give labelled images with --eval" if unknown else advice or "try --method mse, or more calibration images"
         return AccuracyGate(f"{gate.name} is {found}, {gate.option} asks for {bound}", where=report.target, hint=hint)
     return None
 

@@ -29,8 +29,8 @@ else:
 
 ObserverName = Literal["minmax", "moving-average", "percentile", "mse", "entropy"]
 Granularity = Literal["per-tensor", "per-channel", "auto"]
-NormForm = Literal["mean", "rms", "l2"]
-GeluForm = Literal["sigmoid", "cubic", "tanh", "relu6"]
+NormForm = Literal["auto", "mean", "rms", "l2"]
+GeluForm = Literal["auto", "sigmoid", "cubic", "tanh", "relu6"]
 Stream = Literal["plain", "centred", "rotated"]
 Bits = Annotated[int, Field(ge=MIN_BITS, le=MAX_BITS)]
 Percent = Annotated[float, Field(gt=50, le=100)]
@@ -94,10 +94,12 @@ class LayerConfig(BaseModel):
         description="Whether channel ranges after LayerNorm move into the next weights (RepQ-ViT).",
     )
     norm: NormForm = Field(
-        default="l2", description="How LayerNorm is computed in integers: mean, rms (of a centred stream) or l2."
+        default="auto",
+        description="How LayerNorm is computed in integers: mean, rms (of a centred stream), l2, or auto: as measured.",
     )
     gelu: GeluForm = Field(
-        default="sigmoid", description="How GELU is computed in integers: sigmoid, cubic, tanh or relu6."
+        default="auto",
+        description="How GELU is computed in integers: sigmoid, relu6, cubic, tanh, or auto: as measured.",
     )
 
     def observer_of(self, op: Op) -> ObserverName:
@@ -119,7 +121,8 @@ class QuantConfig(LayerConfig):
         default=0.95, description="For the moving-average observer: the weight of what was seen before."
     )
     auto_gain_db: Annotated[float, Field(ge=0)] = Field(
-        default=3.0, description="For weights = auto: the gain in output SQNR, in dB, that makes a layer per-channel."
+        default=3.0,
+        description="For auto: the gain in output SQNR, in dB, that makes weights per-channel or takes a form with more ops.",
     )
     sequential: bool = Field(
         default=True,

@@ -109,6 +109,10 @@ class _Refiner:
         return value + lacking
 
     def choose(self, op: Op, group: Group, value: Numbers) -> tuple[float, float]:
+        if np.isinf(value).any():
+            # A small operand rounded to zero before rsqrt, log or a division: the grid saturates there, and the range that the
+            # float graph has is the one to keep.
+            return self.refined.ranges[group]
         layer = self.config.layer(op.loc, op.NAME)
         spec = group_spec(group, self.policy, self.config)
         observer = make_observer(

@@ -78,9 +78,7 @@ def accuracy_plot(accuracy: AccuracyReport) -> Plot:
         hover = f"{words[-1]}<extra></extra>"
         traces.append(trace | {"marker": {"size": 13, "color": colour}, "hovertemplate": hover, "showlegend": False})
     caption = f"{plural(accuracy.images, 'image')}, 95 % confidence intervals (Wilson): {'; '.join(reversed(words))}."
-    layout: Json = {
-        "xaxis": {"title": {"text": "share of the images (%)"}},
-    }
+    layout: Json = {"xaxis": {"title": {"text": "share of the images (%)"}}}
     # Markers of the outermost categories would be cut at the edge.
     layout["yaxis"] = {"automargin": True, "range": [-0.6, len(shares) - 0.4]}
     return Plot("plot-accuracy", caption, 120 + 40 * len(shares), traces, layout)

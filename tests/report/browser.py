@@ -96,6 +96,8 @@ class Page:
             "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=width < 600
         )
         self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        # The page hears of both in the next frame, and plotly resizes a tenth of a second later.
+        self.run("new Promise((done) => requestAnimationFrame(() => setTimeout(done, 300)))")
 
     def screenshot(self) -> bytes:
         """The whole page, not only what is in view, as PNG."""

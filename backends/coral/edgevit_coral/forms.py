@@ -1,8 +1,8 @@
 """Which form of each normalization and GELU the model gets: the one that keeps most of the signal on the calibration images.
 
 Every candidate is tried where it would stand: its input is taken from the float model, the form is calibrated, quantized and
-run on a handful of images, and its output compared with the exact op. Of candidates within ``CLOSE_DB`` the one with
-fewer ops is taken.
+run on a handful of images, and its output compared with the exact op. A form with more ops has to gain ``auto_gain_db`` over
+the best cheaper one.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from edgevit.quant.constraints import GridPolicy
 from edgevit.quant.quantize import QuantizeGraph
 from edgevit.report.model import Alternative, DecisionRow
 
-CLOSE_DB = 0.5
 IMAGES = 4
 MAX_ROWS = 512
 """Rows (tokens) of a site that are tried."""
@@ -35,13 +34,14 @@ MAX_ROWS = 512
 
 @dataclass(frozen=True)
 class FormChoice:
-    """The form of one place and what every candidate reached: SQNR in dB of its 8-bit output against the exact op."""
+    """The form of one place and what every candidate reached (empty when the configuration chose): SQNR in
+    dB of its 8-bit output against the exact op.
+    """
 
     loc: str
     kind: str
     chosen: str
     sqnr_db: Mapping[str, float]
-    measured: bool
 
 
 def decision_row(choice: FormChoice) -> DecisionRow:
@@ -75,13 +75,20 @@ def choose_forms(graph: Graph, images: Numbers, config: QuantConfig, policy: Gri
     for site in sites:
         form = wanted[site.op]
         if form != "auto":
-            choices.append(FormChoice(site.op.loc, site.kind, form, {}, measured=False))
+            choices.append(FormChoice(site.op.loc, site.kind, form, {}))
             continue
         found = {name: _sqnr(site, name, inputs[site.op.x], config, policy) for name in site.candidates}
-        best = max(found.values())
-        close = [name for name in site.candidates if found[name] >= best - CLOSE_DB]
-        choices.append(FormChoice(site.op.loc, site.kind, close[0], found, measured=True))
+        choices.append(FormChoice(site.op.loc, site.kind, _best(site.candidates, found, config.auto_gain_db), found))
     return choices
+
+
+def _best(candidates: Sequence[str], found: Mapping[str, float], gain: float) -> str:
+    """The cheapest candidate that no dearer one beats by ``gain`` dB."""
+    chosen = candidates[0]
+    for name in candidates[1:]:
+        if found[name] >= found[chosen] + gain:
+            chosen = name
+    return chosen
 
 
 def by_loc(choices: Sequence[FormChoice], kind: str) -> dict[str, str]:

@@ -85,6 +85,7 @@ _HINTS: dict[type[Op], str] = {
     core.LayerNorm: "choose a LayerNorm form: the pass `norm-forms`",
     core.Attention: "split it by head: the pass `split-heads`",
     core.Gather: "GATHER never maps; constant indices are folded when the table is constant",
+    core.ReduceSum: "LiteRT's int8 SUM reads its operand as uint8; use a mean",
     core.Erf: "only whole GELUs are recognised: the pass `raise-gelu`",
 }
 
@@ -284,7 +285,6 @@ def _extremum(low: Lowerer, op: core.Maximum | core.Minimum, operands: list[Op])
 
 _REDUCERS: dict[type[Op], type[tfl.Reducer]] = {
     core.ReduceMean: tfl.Mean,
-    core.ReduceSum: tfl.Sum,
     core.ReduceMax: tfl.ReduceMax,
 }
 

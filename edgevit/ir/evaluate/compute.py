@@ -48,6 +48,13 @@ def binary(op: Binary, operands: list[Floats]) -> Floats:
     return result
 
 
+def _rsqrt(x: Floats) -> Floats:
+    """1 / sqrt(x); infinite at zero, which a quantized operand may well be."""
+    with np.errstate(divide="ignore"):
+        result: Floats = 1 / np.sqrt(x)
+    return result
+
+
 def hard_sigmoid(x: Floats) -> Floats:
     """clip(x + 3, 0, 6) / 6."""
     return np.clip(x + 3, 0, 6) / 6
@@ -57,7 +64,7 @@ _UNARY: dict[type[Unary], Any] = {
     ops.Exp: np.exp,
     ops.Log: np.log,
     ops.Sqrt: np.sqrt,
-    ops.Rsqrt: lambda x: 1 / np.sqrt(x),
+    ops.Rsqrt: _rsqrt,
     ops.Abs: np.abs,
     ops.Neg: np.negative,
     ops.Sign: np.sign,
