@@ -1,7 +1,7 @@
 """What a backend is, and how one is found.
 
-Backends are loaded by the entry-point group ``edgevit.backends`` and only when they are asked for; a name that is registered twice or a
-plug-in that does not load is an error, never a warning.
+Backends are loaded by the entry-point group ``edgevit.backends`` and only when they are asked for; a name that is
+registered twice or a plug-in that does not load is an error, never a warning.
 """
 
 from __future__ import annotations
@@ -21,7 +21,6 @@ from edgevit.passes.base import Pass
 from edgevit.passes.pipeline import PassRecord
 from edgevit.quant.config import QuantConfig
 from edgevit.quant.constraints import GridPolicy
-
 from edgevit.report.model import DecisionRow, Fix, MappingReport, SizeReport
 
 GROUP = "edgevit.backends"
@@ -63,8 +62,8 @@ class Prepared:
 
 @dataclass(frozen=True, eq=False)
 class Lowered:
-    """A graph in the target form. ``origin`` names, for its ops, the op of the quantized graph that has the same value, its
-    elements in the same order.
+    """A graph in the target form. ``origin`` names, for its ops, the op of the quantized graph that has the same value,
+    its elements in the same order.
     """
 
     graph: Graph
@@ -127,7 +126,9 @@ class Backend(Protocol):
         ...
 
     def run(self, folder: Path, inputs: Array, device: str) -> Array:
-        """Run the artifact of a bundle: ``reference`` by edgevit's exact kernels, ``host`` by the target's run time, where there is one."""
+        """Run the artifact of a bundle: ``reference`` by edgevit's exact kernels, ``host`` by the target's run time,
+        where there is one.
+        """
         ...
 
 

@@ -1,4 +1,6 @@
-"""The export bundle: a folder with the artifact, its golden inputs and outputs, its reports, and a manifest with every hash."""
+"""The export bundle: a folder with the artifact, its golden inputs and outputs, its reports, and a manifest with every
+hash.
+"""
 
 from __future__ import annotations
 
@@ -49,8 +51,8 @@ class ImagesRecord(_Frozen):
 
 
 class Manifest(_Frozen):
-    """What is in the bundle and what it was made from. It holds no time and no path outside the bundle, so that two exports with the same
-    inputs are equal byte for byte.
+    """What is in the bundle and what it was made from. It holds no time and no path outside the bundle, so that two
+    exports with the same inputs are equal byte for byte.
     """
 
     format: Literal[1] = 1
@@ -68,7 +70,9 @@ class Manifest(_Frozen):
 
 @contextmanager
 def write_bundle(path: Path) -> Iterator[Path]:
-    """A temporary folder to fill; it becomes the bundle at ``path`` when the block ends well. ``seal`` is to be called in it last."""
+    """A temporary folder to fill; it becomes the bundle at ``path`` when the block ends well. ``seal`` is to be called
+    in it last.
+    """
     with replaced_folder(path) as folder:
         yield folder
 
@@ -83,7 +87,9 @@ def seal(folder: Path, manifest: Manifest) -> Manifest:
 
 def write_json(path: Path, value: object) -> None:
     """Write ``value`` as readable JSON with a fixed key order. Infinities and NaN are not JSON and raise ValueError."""
-    path.write_text(json.dumps(value, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8")
+    path.write_text(
+        json.dumps(value, indent=1, sort_keys=True, allow_nan=False, ensure_ascii=False) + "\n", encoding="utf-8"
+    )
 
 
 def write_golden(folder: Path, inputs: NDArray[np.generic], outputs: NDArray[np.generic]) -> None:
@@ -106,10 +112,14 @@ def read_manifest(folder: Path) -> Manifest:
     path = folder / MARKER
     try:
         if path.stat().st_size > MAX_MANIFEST_BYTES:
-            raise BundleError(f"is larger than {MAX_MANIFEST_BYTES} bytes", where=str(path), hint="this is no manifest of edgevit")
+            raise BundleError(
+                f"is larger than {MAX_MANIFEST_BYTES} bytes", where=str(path), hint="this is no manifest of edgevit"
+            )
         return Manifest.model_validate_json(path.read_bytes())
     except OSError as error:
-        raise BundleError(f"cannot be read: {error.strerror}", where=str(path), hint="name a folder that `edgevit export` wrote") from error
+        raise BundleError(
+            f"cannot be read: {error.strerror}", where=str(path), hint="name a folder that `edgevit export` wrote"
+        ) from error
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(map(str, first["loc"])) or "the file"

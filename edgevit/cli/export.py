@@ -10,9 +10,14 @@ import typer
 
 from edgevit.cli import options as o
 
-Eval = Annotated[str | None, typer.Option("--eval", help="Evaluation images: a folder with a folder for each class, an .npz, or `embedded`.")]
+Eval = Annotated[
+    str | None,
+    typer.Option("--eval", help="Evaluation images: a folder with a folder for each class, an .npz, or `embedded`."),
+]
 EvalLimit = Annotated[int | None, typer.Option("--eval-limit", help="Evaluate on at most so many images.")]
-Output = Annotated[Path | None, typer.Option("--output", "-o", help="The folder of the bundle. Default: out/MODEL-TARGET.")]
+Output = Annotated[
+    Path | None, typer.Option("--output", "-o", help="The folder of the bundle. Default: out/MODEL-TARGET.")
+]
 Io = Annotated[str, typer.Option("--io", help="Element type of image and logits: uint8 or int8.")]
 
 
@@ -26,7 +31,9 @@ def export(
     evaluation: Eval = None,
     eval_limit: EvalLimit = None,
     config: o.Config = None,
-    save_config: Annotated[Path | None, typer.Option("--save-config", help="Write the configuration in use to this file.")] = None,
+    save_config: Annotated[
+        Path | None, typer.Option("--save-config", help="Write the configuration in use to this file.")
+    ] = None,
     bits: o.Bits = None,
     method: o.Method = None,
     io: Io = "uint8",
@@ -34,11 +41,21 @@ def export(
     mean: o.Mean = None,
     std: o.Std = None,
     seed: o.Seed = 0,
-    min_mapped: Annotated[float | None, typer.Option("--min-mapped", help="Fail (4) below this percentage of mapped ops.")] = None,
-    max_drop: Annotated[float | None, typer.Option("--max-drop", help="Fail (5) above this loss of top-1, in points.")] = None,
-    min_sqnr: Annotated[float | None, typer.Option("--min-sqnr", help="Fail (5) below this SQNR of the logits, in dB.")] = None,
-    force: Annotated[bool, typer.Option("--force", help="Replace an existing bundle; write it even if a gate fails.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Go through all stages on few images and write nothing.")] = False,
+    min_mapped: Annotated[
+        float | None, typer.Option("--min-mapped", help="Fail (4) below this percentage of mapped ops.")
+    ] = None,
+    max_drop: Annotated[
+        float | None, typer.Option("--max-drop", help="Fail (5) above this loss of top-1, in points.")
+    ] = None,
+    min_sqnr: Annotated[
+        float | None, typer.Option("--min-sqnr", help="Fail (5) below this SQNR of the logits, in dB.")
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Replace an existing bundle; write it even if a gate fails.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Go through all stages on few images and write nothing.")
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON on stdout.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Print only the path of the bundle.")] = False,
 ) -> None:
@@ -77,7 +94,12 @@ def export(
     monitor = TerminalMonitor(quiet=quiet or as_json)
     result = export_bundle(chosen, monitor)
     if as_json:
-        typer.echo(json.dumps({"bundle": result.path, "seconds": monitor.seconds, "report": result.report.model_dump(mode="json")}, indent=1))
+        typer.echo(
+            json.dumps(
+                {"bundle": result.path, "seconds": monitor.seconds, "report": result.report.model_dump(mode="json")},
+                indent=1,
+            )
+        )
     elif quiet:
         if result.path:
             typer.echo(result.path)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -11,15 +11,27 @@ from rich.table import Table
 
 from edgevit.cli import options as o
 
+if TYPE_CHECKING:
+    from edgevit.export.trace import Trace
+
 
 def inspect(
     model: o.Model = "embedded",
     target: o.Target = "coral",
-    after: Annotated[str | None, typer.Option("--after", help="Show the IR after this pass, or after `quantize` or `lower`.")] = None,
+    after: Annotated[
+        str | None, typer.Option("--after", help="Show the IR after this pass, or after `quantize` or `lower`.")
+    ] = None,
     before: Annotated[str | None, typer.Option("--before", help="Show the IR before this pass.")] = None,
-    occurrence: Annotated[int, typer.Option("--occurrence", help="Which one, where a pass runs several times: 1 is the first, -1 the last.")] = -1,
-    why: Annotated[bool, typer.Option("--why", help="Say for every pass which rewrites did not fire, and why.")] = False,
-    passes: Annotated[bool, typer.Option("--passes", help="List the passes in order, with the number of ops before and after.")] = False,
+    occurrence: Annotated[
+        int,
+        typer.Option("--occurrence", help="Which one, where a pass runs several times: 1 is the first, -1 the last."),
+    ] = -1,
+    why: Annotated[
+        bool, typer.Option("--why", help="Say for every pass which rewrites did not fire, and why.")
+    ] = False,
+    passes: Annotated[
+        bool, typer.Option("--passes", help="List the passes in order, with the number of ops before and after.")
+    ] = False,
     weights: o.Weights = None,
     calib: o.Calib = None,
     config: o.Config = None,
@@ -27,10 +39,10 @@ def inspect(
     seed: o.Seed = 0,
 ) -> None:
     """Show the IR of a model as text (without --after or --before: as it comes from the frontend)."""
-    from edgevit.export.trace import Trace, trace
+    from edgevit.export.trace import trace
     from edgevit.ir.text import print_graph
 
-    found: Trace = trace(
+    found = trace(
         model,
         target,
         weights=weights,
@@ -49,29 +61,25 @@ def inspect(
         typer.echo(print_graph(found.graph(after=after, before=before, occurrence=occurrence)), nl=False)
 
 
-def _show_rejections(found: object) -> None:
-    from edgevit.export.trace import Trace
-
-    assert isinstance(found, Trace)
+def _show_rejections(found: Trace) -> None:
     console = Console(highlight=False)
     count = 0
     for step in found.steps:
         for rejection in step.rejections:
             count += 1
+            place, reason = escape(rejection.loc or "?"), escape(rejection.reason)
             console.print(
-                f"[bold]{escape(step.name)}[/bold] {escape(rejection.loc or '?')}: {rejection.op}: {escape(rejection.reason)} [dim]({rejection.rule})[/dim]",
+                f"[bold]{step.name}[/bold] {place}: {rejection.op}: {reason} [dim]({rejection.rule})[/dim]",
                 soft_wrap=True,
             )
     console.print(f"{count} rewrites did not fire")
 
 
-def _show_passes(found: object) -> None:
-    from edgevit.export.trace import Trace
-
-    assert isinstance(found, Trace)
+def _show_passes(found: Trace) -> None:
     table = Table(box=None, pad_edge=False)
-    for title, side in (("pass", "left"), ("ops before", "right"), ("after", "right")):
-        table.add_column(title, justify="right" if side == "right" else "left")
+    table.add_column("pass")
+    table.add_column("ops before", justify="right")
+    table.add_column("after", justify="right")
     for step in found.steps:
         table.add_row(step.spec, str(step.ops_before), str(step.ops_after))
     Console(highlight=False).print(table)

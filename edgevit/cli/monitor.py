@@ -1,4 +1,6 @@
-"""What a person sees while an export runs: stage lines with times, and a progress bar on long stages. All of it goes to stderr."""
+"""What a person sees while an export runs: stage lines with times, and a progress bar on long stages. All of it goes to
+stderr.
+"""
 
 from __future__ import annotations
 

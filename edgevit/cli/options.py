@@ -13,16 +13,31 @@ METHODS = ("minmax", "moving-average", "percentile", "mse", "entropy", "repq")
 
 Model = Annotated[
     str,
-    typer.Argument(help="embedded, timm:NAME, PATH.pt2 (torch.export), or FILE.py:CALLABLE (runs FILE.py).", show_default=True),
+    typer.Argument(
+        help="embedded, timm:NAME, PATH.pt2 (torch.export), or FILE.py:CALLABLE (runs FILE.py).", show_default=True
+    ),
 ]
 Target = Annotated[str, typer.Option("--target", "-t", help="The target; `edgevit targets` lists them.")]
-Weights = Annotated[str | None, typer.Option("--weights", help="A state dict for the model: .safetensors, or .pth read without pickle.")]
+Weights = Annotated[
+    str | None, typer.Option("--weights", help="A state dict for the model: .safetensors, or .pth read without pickle.")
+]
 Calib = Annotated[str | None, typer.Option("--calib", help="Calibration images: a folder, an .npz, or `embedded`.")]
 CalibLimit = Annotated[int, typer.Option("--calib-limit", help="Use at most so many calibration images.")]
-Config = Annotated[Path | None, typer.Option("--config", help="A quantization configuration (TOML), as --save-config writes it.")]
-Bits = Annotated[str | None, typer.Option("--bits", help="Bits of weights and activations: 8, or 6/8 for 6-bit weights. 2 to 8, in 8-bit containers.")]
-Method = Annotated[str | None, typer.Option("--method", help=f"How ranges are chosen: {', '.join(METHODS)} (RepQ-ViT equalization).")]
-InputSize = Annotated[str | None, typer.Option("--input-size", help="Image size in pixels: 224 or 224x192 (height x width).")]
+Config = Annotated[
+    Path | None, typer.Option("--config", help="A quantization configuration (TOML), as --save-config writes it.")
+]
+Bits = Annotated[
+    str | None,
+    typer.Option(
+        "--bits", help="Bits of weights and activations: 8, or 6/8 for 6-bit weights. 2 to 8, in 8-bit containers."
+    ),
+]
+Method = Annotated[
+    str | None, typer.Option("--method", help=f"How ranges are chosen: {', '.join(METHODS)} (RepQ-ViT equalization).")
+]
+InputSize = Annotated[
+    str | None, typer.Option("--input-size", help="Image size in pixels: 224 or 224x192 (height x width).")
+]
 Mean = Annotated[str | None, typer.Option("--mean", help="Mean of the RGB channels in [0, 1]: 0.485,0.456,0.406.")]
 Std = Annotated[str | None, typer.Option("--std", help="Standard deviation of the RGB channels: 0.229,0.224,0.225.")]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of random weights and of the choice of images.")]

@@ -11,7 +11,6 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.table import Table
 
 from edgevit import __version__
 
@@ -32,7 +31,9 @@ def targets(as_json: JsonFlag = False) -> None:
 
     backends = [load_backend(name) for name in backend_names()]
     if as_json:
-        listing = [{"name": b.name, "description": b.description, "tools": [vars(t) for t in b.tools()]} for b in backends]
+        listing = [
+            {"name": b.name, "description": b.description, "tools": [vars(t) for t in b.tools()]} for b in backends
+        ]
         typer.echo(json.dumps(listing, indent=1))
         return
     console = Console(highlight=False)
@@ -50,20 +51,33 @@ def doctor(as_json: JsonFlag = False) -> None:
     rows = [(name, purpose, _version(name), remedy) for name, purpose, remedy in PACKAGES]
     for name in backend_names():
         packages = {package for package, _, _ in PACKAGES}
-        rows += [(t.name, f"{name}: {t.purpose}", t.found, t.remedy) for t in load_backend(name).tools() if t.name not in packages]
+        rows += [
+            (t.name, f"{name}: {t.purpose}", t.found, t.remedy)
+            for t in load_backend(name).tools()
+            if t.name not in packages
+        ]
     if as_json:
         found = [{"name": n, "purpose": p, "found": f, "remedy": r} for n, p, f, r in rows]
-        typer.echo(json.dumps({"edgevit": __version__, "python": sys.version.split()[0], "machine": platform.machine(), "tools": found}, indent=1))
+        typer.echo(
+            json.dumps(
+                {
+                    "edgevit": __version__,
+                    "python": sys.version.split()[0],
+                    "machine": platform.machine(),
+                    "tools": found,
+                },
+                indent=1,
+            )
+        )
         return
     console = Console(highlight=False)
     console.print(f"edgevit {__version__}, Python {sys.version.split()[0]}, {platform.system()} {platform.machine()}")
-    table = Table(box=None, pad_edge=False)
-    for title in ("", "what", "for", "how to get it"):
-        table.add_column(title)
     for name, purpose, version, remedy in rows:
         mark = "[green]✓[/green]" if version else "[yellow]-[/yellow]"
-        table.add_row(mark, f"{name} {version}" if version else name, purpose, "" if version else remedy)
-    console.print(table)
+        # A remedy is to be copied: it stands on a line of its own, which is never broken.
+        console.print(
+            f"  {mark} {f'{name} {version}':28} {purpose}" + ("" if version else f"\n      {remedy}"), soft_wrap=True
+        )
 
 
 def _version(module: str) -> str:

@@ -25,11 +25,18 @@ def verify(
 
     result = verify_bundle(bundle)
     if as_json:
-        typer.echo(json.dumps({"ok": result.ok, "target": result.manifest.target, "checks": [asdict(c) for c in result.checks]}, indent=1))
+        typer.echo(
+            json.dumps(
+                {"ok": result.ok, "target": result.manifest.target, "checks": [asdict(c) for c in result.checks]},
+                indent=1,
+            )
+        )
     else:
         console = Console(highlight=False)
         for check in result.checks:
             console.print(f"  {MARKS[check.ok]} {check.name:26} {escape(check.detail)}", soft_wrap=True)
     if not result.ok:
         failed = ", ".join(check.name for check in result.checks if check.ok is False)
-        raise BundleError(f"does not verify: {failed}", where=str(bundle), hint="export it again, or copy it again from its source")
+        raise BundleError(
+            f"does not verify: {failed}", where=str(bundle), hint="export it again, or copy it again from its source"
+        )

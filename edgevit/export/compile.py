@@ -14,7 +14,7 @@ from edgevit.backend import Backend, Lowered, Prepared
 from edgevit.data.imageset import ImageSet
 from edgevit.data.opening import EMBEDDED, open_images
 from edgevit.errors import ToolNotFound, UnsupportedOp, UsageError
-from edgevit.export.options import ExportOptions, Monitor
+from edgevit.export.options import ExportOptions, Monitor, source_name
 from edgevit.files import check_destination
 from edgevit.frontend import LoadedModel, load_model, lower
 from edgevit.ir.graph import Graph
@@ -66,13 +66,17 @@ def compile_model(options: ExportOptions, monitor: Monitor) -> Compiled:
     records: list[PassRecord] = []
     with monitor.stage("load and capture"):
         model = load_model(
-            options.model, weights=options.weights, input_size=options.input_size, preprocess=options.preprocess, seed=options.seed
+            options.model,
+            weights=options.weights,
+            input_size=options.input_size,
+            preprocess=options.preprocess,
+            seed=options.seed,
         )
         reference = lower(model)
     with monitor.stage("read images"):
         calibration, images = _calibration(options, model)
         evaluation = None if options.dry_run else _evaluation(options, model)
-        _report(calibration.warnings("calibration"), notes, monitor)
+        _report(calibration.warnings("calibration"), notes, monitor, calibration.origin)
     policy = backend.policy(options.target_options)
     with monitor.stage("rewrite for the target"):
         prepared = backend.prepare(reference, images, options.config, policy, lambda record, _: records.append(record))
@@ -83,7 +87,13 @@ def compile_model(options: ExportOptions, monitor: Monitor) -> Compiled:
     with monitor.stage("calibrate") as progress:
         found: list[Note] = []
         calibrated = calibrate(
-            prepared.graph, [images], options.config, constraints=policy, decisions=weights, progress=progress, notes=found
+            prepared.graph,
+            [images],
+            options.config,
+            constraints=policy,
+            decisions=weights,
+            progress=progress,
+            notes=found,
         )
         calibrated = backend.calibrated(calibrated)
         _report([f"{note.loc or 'calibration'}: {note.text}" for note in found], notes, monitor)
@@ -100,16 +110,22 @@ def compile_model(options: ExportOptions, monitor: Monitor) -> Compiled:
         tested = evaluation if evaluation is not None else calibration
         total = len(tested)
         accuracy = measure(
-            reference, lowered.graph, tested.batches(batch_size(reference)), model.num_classes, lambda done: progress(done, total)
+            reference,
+            lowered.graph,
+            tested.batches(batch_size(reference)),
+            model.num_classes,
+            lambda done: progress(done, total),
         )
         if evaluation is not None:
-            _report(evaluation.warnings("evaluation"), notes, monitor)
+            _report(evaluation.warnings("evaluation"), notes, monitor, evaluation.origin)
         else:
-            _report(["no evaluation images: agreement is measured on the calibration images; give --eval"], notes, monitor)
+            _report(
+                ["no evaluation images: agreement is measured on the calibration images; give --eval"], notes, monitor
+            )
     golden = next(iter((evaluation or calibration).batches(GOLDEN_IMAGES))).images
     return Compiled(
-        options, model, backend, reference, prepared, calibrated, quantized, lowered, weights, calibration, evaluation, accuracy,
-        waterfall, records, notes, golden,
+        options, model, backend, reference, prepared, calibrated, quantized, lowered, weights, calibration, evaluation,
+        accuracy, waterfall, records, notes, golden,
     )  # fmt: skip
 
 
@@ -117,7 +133,9 @@ def _check_tools(backend: Backend) -> None:
     missing = backends.missing_tools(backend)
     if missing:
         listing = ", ".join(f"{tool.name} ({tool.purpose})" for tool in missing)
-        raise ToolNotFound(f"not installed: {listing}", where=backend.name, hint="; ".join(tool.remedy for tool in missing))
+        raise ToolNotFound(
+            f"not installed: {listing}", where=backend.name, hint="; ".join(tool.remedy for tool in missing)
+        )
 
 
 def _check_ops(backend: Backend, graph: Graph) -> None:
@@ -150,20 +168,31 @@ def _evaluation(options: ExportOptions, model: LoadedModel) -> ImageSet | None:
     return None if spec is None else _open(spec, model, options.evaluation_limit, options.seed, "evaluation")
 
 
-def _open(spec: str, model: LoadedModel, limit: int | None, seed: int, purpose: Literal["calibration", "evaluation"]) -> ImageSet:
+def _open(
+    spec: str, model: LoadedModel, limit: int | None, seed: int, purpose: Literal["calibration", "evaluation"]
+) -> ImageSet:
     how = model.preprocess
     return open_images(
-        spec, size=how.size, crop_pct=how.crop_pct, interpolation=how.interpolation, limit=limit, seed=seed, purpose=purpose
+        spec,
+        size=how.size,
+        crop_pct=how.crop_pct,
+        interpolation=how.interpolation,
+        limit=limit,
+        seed=seed,
+        purpose=purpose,
     )
 
 
 def _pairs(prepared: Graph, quantized: Graph, lowered: Lowered) -> list[Pair]:
     """Which op of the target form has the value of which op of the prepared float graph."""
     exact = {pair.candidate: pair.reference for pair in pair_by_place(prepared, quantized)}
-    return [Pair(exact[old], op) for op in lowered.graph.ops if (old := lowered.origin.get(op)) in exact and old is not None]
+    return [
+        Pair(exact[old], op) for op in lowered.graph.ops if (old := lowered.origin.get(op)) in exact and old is not None
+    ]
 
 
-def _report(texts: Sequence[str], notes: list[str], monitor: Monitor) -> None:
+def _report(texts: Sequence[str], notes: list[str], monitor: Monitor, origin: str = "") -> None:
+    """A person is told the whole path ``origin``; the report, which no path of a machine may enter, has its name."""
     for text in texts:
-        notes.append(text)
+        notes.append(text.replace(origin, source_name(origin)) if origin else text)
         monitor.note(text)

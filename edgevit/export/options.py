@@ -7,12 +7,16 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from edgevit.data.opening import EMBEDDED
 from edgevit.data.preprocess import Preprocess
 from edgevit.errors import UsageError
 from edgevit.quant.config import QuantConfig
+
+if TYPE_CHECKING:
+    import torch
+    from torch.export import ExportedProgram
 
 CALIBRATION_LIMIT = 256
 """Calibration images that are used unless a person says otherwise."""
@@ -22,10 +26,11 @@ CALIBRATION_LIMIT = 256
 class ExportOptions:
     """Everything that a person may say about an export.
 
-    ``calibration`` and ``evaluation`` name images (``embedded``, a folder, an .npz); None is the embedded set for the embedded model.
+    ``model`` is a name as `load_model` takes it, a module or a program. ``calibration`` and ``evaluation`` name images
+    (``embedded``, a folder, an .npz); None is the embedded set for the embedded model.
     """
 
-    model: str = EMBEDDED
+    model: str | torch.nn.Module | ExportedProgram = EMBEDDED
     target: str = "coral"
     output: Path = Path("out")
     weights: str | None = None
@@ -45,9 +50,19 @@ class ExportOptions:
     dry_run: bool = False
 
     @property
+    def source(self) -> str:
+        """What the model was named as, without the folders that it lies in; the class of one that was given itself."""
+        return source_name(self.model) if isinstance(self.model, str) else type(self.model).__name__
+
+    @property
     def target_options(self) -> dict[str, Any]:
         """What the backend is told."""
         return {"io": self.io}
+
+
+def source_name(spec: str) -> str:
+    """What a person named, without the folders that it lies in."""
+    return Path(spec).name if "/" in spec or "\\" in spec else spec
 
 
 class Monitor(Protocol):

@@ -5,11 +5,11 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 from collections.abc import Sequence
-from pathlib import Path
 
 from edgevit import __version__
 from edgevit.backend import Emitted
 from edgevit.export.compile import WATERFALL_IMAGES, Compiled
+from edgevit.export.options import source_name
 from edgevit.metrics.accuracy import Accuracy
 from edgevit.quant.remedies import Advice, worst_layers
 from edgevit.report.export import ExportReport
@@ -41,7 +41,7 @@ def build_report(compiled: Compiled, emitted: Emitted, stages: Sequence[str]) ->
     return ExportReport(
         model=ModelSummary(
             name=model.name,
-            source=source_name(options.model),
+            source=options.source,
             parameters=parameter_count(compiled),
             input_shape=compiled.reference.inputs[0].shape[1:],
             classes=model.num_classes,
@@ -68,14 +68,11 @@ def build_report(compiled: Compiled, emitted: Emitted, stages: Sequence[str]) ->
     )
 
 
-def source_name(spec: str) -> str:
-    """What a person named, without the folders that it lies in."""
-    return Path(spec).name if "/" in spec or "\\" in spec else spec
-
-
 def parameter_count(compiled: Compiled) -> int:
     """Number of elements of the captured program's parameters."""
-    return sum(compiled.model.program.state_dict[name].numel() for name in compiled.model.program.graph_signature.parameters)
+    return sum(
+        compiled.model.program.state_dict[name].numel() for name in compiled.model.program.graph_signature.parameters
+    )
 
 
 def versions() -> dict[str, str]:
@@ -91,13 +88,40 @@ def gates(compiled: Compiled, emitted: Emitted) -> tuple[Gate, ...]:
     found = []
     if options.min_mapped is not None and mapping is not None:
         share = 100 * mapping.mapped / mapping.total if mapping.total else 0.0
-        found.append(Gate(name="mapped ops", option="--min-mapped", sense="at least", limit=options.min_mapped, value=share, unit="%"))
+        found.append(
+            Gate(
+                name="mapped ops",
+                option="--min-mapped",
+                sense="at least",
+                limit=options.min_mapped,
+                value=share,
+                unit="%",
+            )
+        )
     if options.max_drop is not None:
         drop = float("inf") if accuracy.drop is None else accuracy.drop
-        found.append(Gate(name="loss of top-1", option="--max-drop", sense="at most", limit=options.max_drop, value=drop, unit="points"))
+        found.append(
+            Gate(
+                name="loss of top-1",
+                option="--max-drop",
+                sense="at most",
+                limit=options.max_drop,
+                value=drop,
+                unit="points",
+            )
+        )
     if options.min_sqnr is not None:
         ratio = accuracy.logits_sqnr_db
-        found.append(Gate(name="SQNR of the logits", option="--min-sqnr", sense="at least", limit=options.min_sqnr, value=ratio, unit="dB"))
+        found.append(
+            Gate(
+                name="SQNR of the logits",
+                option="--min-sqnr",
+                sense="at least",
+                limit=options.min_sqnr,
+                value=ratio,
+                unit="dB",
+            )
+        )
     return tuple(found)
 
 
@@ -140,7 +164,12 @@ def _sqnr(compiled: Compiled, advice: Sequence[Advice]) -> SqnrReport:
     places = {row.candidate: index for index, row in enumerate(compiled.waterfall)}
     rows = tuple(
         SqnrRow(
-            index=index, loc=row.loc, op=row.op, sqnr_db=row.sqnr_db, local_sqnr_db=row.local_db, remedy=remedies.get(row.candidate, "")
+            index=index,
+            loc=row.loc,
+            op=row.op,
+            sqnr_db=row.sqnr_db,
+            local_sqnr_db=row.local_db,
+            remedy=remedies.get(row.candidate, ""),
         )
         for index, row in enumerate(compiled.waterfall)
     )

@@ -40,7 +40,8 @@ class Trace:
     def graph(self, *, after: str | None = None, before: str | None = None, occurrence: int = -1) -> Graph:
         """The graph after or before a pass, by default the one from the frontend.
 
-        Raises UsageError for a pass that does not run, or not as often as ``occurrence`` says (1 the first, -1 the last).
+        Raises UsageError for a pass that does not run, or not as often as ``occurrence`` says (1 the first, -1 the
+        last).
         """
         if after is not None and before is not None:
             raise UsageError("both --after and --before", hint="give one of them")
@@ -51,9 +52,13 @@ class Trace:
         if not places:
             known = list(dict.fromkeys(step.name for step in self.steps))
             near = difflib.get_close_matches(name, known, n=1)
-            raise UsageError(f"no pass {name!r} runs", hint=f"did you mean {near[0]!r}?" if near else f"passes: {', '.join(known)}")
+            raise UsageError(
+                f"no pass {name!r} runs", hint=f"did you mean {near[0]!r}?" if near else f"passes: {', '.join(known)}"
+            )
         if occurrence == 0 or not -len(places) <= (occurrence if occurrence < 0 else occurrence - 1) < len(places):
-            raise UsageError(f"--occurrence {occurrence}: {name!r} runs {len(places)} times", hint="1 is the first, -1 the last")
+            raise UsageError(
+                f"--occurrence {occurrence}: {name!r} runs {len(places)} times", hint="1 is the first, -1 the last"
+            )
         place = places[occurrence if occurrence < 0 else occurrence - 1]
         if after is not None:
             return self.steps[place].graph
@@ -74,16 +79,28 @@ def trace(
 ) -> Trace:
     """Run the float passes of a target, with its default forms, and keep every graph.
 
-    With ``quantized`` the whole compilation runs on a few images, with the forms that they decide, and the quantized and the target form come
-    last.
+    With ``quantized`` the whole compilation runs on a few images, with the forms that they decide, and the quantized
+    and the target form come last.
     """
     steps: list[Step] = []
     if quantized:
         options = ExportOptions(
-            model=model, target=target, weights=weights, calibration=calibration, config=config, input_size=input_size, seed=seed, dry_run=True
+            model=model,
+            target=target,
+            weights=weights,
+            calibration=calibration,
+            config=config,
+            input_size=input_size,
+            seed=seed,
+            dry_run=True,
         )
         compiled = compile_model(options, Silent())
-        graphs = (("prepare", compiled.prepared.graph), ("calibrate", compiled.calibrated), ("quantize", compiled.quantized), ("lower", compiled.lowered.graph))
+        graphs = (
+            ("prepare", compiled.prepared.graph),
+            ("calibrate", compiled.calibrated),
+            ("quantize", compiled.quantized),
+            ("lower", compiled.lowered.graph),
+        )
         before = len(compiled.reference.ops)
         for name, graph in graphs:
             steps.append(Step(name, name, graph, before, len(graph.ops)))

@@ -34,7 +34,8 @@ class Verification:
 
 
 def verify_bundle(folder: Path) -> Verification:
-    """Check every hash, and run the golden inputs by edgevit's exact kernels and, where it is installed, by the target's run time.
+    """Check every hash, and run the golden inputs by edgevit's exact kernels and, where it is installed, by the
+    target's run time.
 
     Raises BundleError for a folder that is no bundle. What does not hold is in the checks.
     """
@@ -51,7 +52,11 @@ def _golden(folder: Path, backend: Backend, device: str) -> Check:
     name = f"golden outputs, {device}"
     inputs, expected = read_golden(folder)
     if len(inputs) == 0 or len(inputs) != len(expected):
-        raise BundleError(f"{len(inputs)} golden inputs and {len(expected)} outputs", where=str(folder), hint="export the bundle again")
+        raise BundleError(
+            f"{len(inputs)} golden inputs and {len(expected)} outputs",
+            where=str(folder),
+            hint="export the bundle again",
+        )
     try:
         found = backend.run(folder, inputs, device)
     except ToolNotFound as error:

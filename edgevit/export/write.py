@@ -15,8 +15,8 @@ from edgevit.bundle import ImagesRecord, Manifest, ModelRecord, seal, write_bund
 from edgevit.data.imageset import ImageSet
 from edgevit.errors import AccuracyGate, BackendError, BundleError, EdgevitError, MappingGate
 from edgevit.export.compile import Compiled, compile_model
-from edgevit.export.options import ExportOptions, Monitor, StageNames
-from edgevit.export.summary import build_report, parameter_count, source_name, versions
+from edgevit.export.options import ExportOptions, Monitor, StageNames, source_name
+from edgevit.export.summary import build_report, parameter_count, versions
 from edgevit.ir.interp import run
 from edgevit.quant.walk import as_input
 from edgevit.report import write_report
@@ -39,21 +39,23 @@ class ExportResult:
     failure: EdgevitError | None
 
 
-class _NotWritten(Exception):  # noqa: N818  (it is no error: it ends the block that would write the bundle)
+class _NotWritten(Exception):
     """Leaves the block in which a bundle is written, so that the temporary folder vanishes."""
 
 
 def export_bundle(options: ExportOptions, monitor: Monitor) -> ExportResult:
     """Compile a model and write its bundle.
 
-    With a failed gate, or as a dry run, nothing is written; ``force`` writes the bundle in spite of a failed gate. Raises the errors of
-    each stage, after which nothing is left behind.
+    With a failed gate, or as a dry run, nothing is written; ``force`` writes the bundle in spite of a failed gate.
+    Raises the errors of each stage, after which nothing is left behind.
     """
     stages = StageNames(monitor)
     compiled = compile_model(options, stages)
     with contextlib.suppress(_NotWritten), _destination(options) as folder:
         with stages.stage("emit"):
-            emitted = compiled.backend.emit(compiled.lowered.graph, folder, parameter_count(compiled), options.target_options)
+            emitted = compiled.backend.emit(
+                compiled.lowered.graph, folder, parameter_count(compiled), options.target_options
+            )
             _write_golden(compiled, folder)
         with stages.stage("report"):
             report = build_report(compiled, emitted, stages.names)
@@ -87,14 +89,17 @@ def _destination(options: ExportOptions) -> Iterator[Path]:
 
 
 def _write_golden(compiled: Compiled, folder: Path) -> None:
-    """Golden inputs as the artifact takes them, and outputs that the artifact, read back, and the interpreter agree on."""
+    """Golden inputs as the artifact takes them, and outputs that the artifact, read back, and the interpreter agree on.
+    """
     inputs = compiled.backend.artifact_input(compiled.golden, compiled.options.target_options)
     outputs = compiled.backend.run(folder, inputs, "reference")
     graph = compiled.lowered.graph
     (expected,) = run(graph, [as_input(graph, compiled.golden[:, None])])
     if not np.array_equal(outputs.reshape(expected.shape), expected):
         raise BackendError(
-            "the artifact does not compute what the interpreter does", where=compiled.options.target, hint="this is a defect of edgevit"
+            "the artifact does not compute what the interpreter does",
+            where=compiled.options.target,
+            hint="this is a defect of edgevit",
         )
     write_golden(folder, inputs, outputs)
 
@@ -111,7 +116,9 @@ def _failure(report: ExportReport) -> EdgevitError | None:
             return MappingGate(what, where=report.target, hint=hint)
         unknown = gate.option == "--max-drop" and math.isinf(gate.value)
         found = "unknown without labels" if unknown else f"{gate.value:.2f} {gate.unit}"
-        hint = "give labelled images with --eval" if unknown else advice or "try --method mse, or more calibration images"
+        hint = (
+            "give labelled images with --eval" if unknown else advice or "try --method mse, or more calibration images"
+        )
         return AccuracyGate(f"{gate.name} is {found}, {gate.option} asks for {bound}", where=report.target, hint=hint)
     return None
 
@@ -125,7 +132,7 @@ def _manifest(compiled: Compiled, artifact: str, status: str) -> Manifest:
         status=status,
         model=ModelRecord(
             name=model.name,
-            source=source_name(options.model),
+            source=options.source,
             weights_sha256=model.weights_sha256,
             parameters=parameter_count(compiled),
             input=f"{options.io}[1,{height},{width},3]",

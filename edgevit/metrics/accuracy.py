@@ -1,4 +1,6 @@
-"""How a target graph answers compared with the float model: top-1 of both, agreement, and the signal-to-noise ratio of the logits."""
+"""How a target graph answers compared with the float model: top-1 of both, agreement, and the signal-to-noise ratio of
+the logits.
+"""
 
 from __future__ import annotations
 
@@ -65,7 +67,11 @@ def logits(graph: Graph, images: Array) -> NDArray[np.float64]:
 
 
 def measure(
-    reference: Graph, target: Graph, batches: Iterable[Batch], classes: int, progress: Callable[[int], None] | None = None
+    reference: Graph,
+    target: Graph,
+    batches: Iterable[Batch],
+    classes: int,
+    progress: Callable[[int], None] | None = None,
 ) -> Accuracy:
     """Evaluate both graphs on labelled or unlabelled images. ``progress`` gets the number of images done.
 

@@ -104,6 +104,8 @@ def _written_by(value: Op, stream: Stream, through_norms: bool) -> Iterable[Op]:
     if isinstance(value, (Linear, Conv2d)):
         if not isinstance(value.weight, Const) or not isinstance(value.bias, (Const, type(None))):
             stream.reject(value, "its weights are not constant")
+        elif isinstance(value, Conv2d) and value.groups != 1:
+            stream.reject(value, f"a convolution in {value.groups} groups, which keeps its channels apart")
         return ()
     if isinstance(value, Const):
         if value.shape[-1:] != (stream.channels,):

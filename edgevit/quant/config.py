@@ -122,7 +122,7 @@ class QuantConfig(LayerConfig):
     )
     auto_gain_db: Annotated[float, Field(ge=0)] = Field(
         default=3.0,
-        description="For auto: the gain in output SQNR, in dB, that makes weights per-channel or takes a form with more ops.",
+        description="For auto: the gain in SQNR, in dB, that makes weights per-channel or takes a dearer form.",
     )
     sequential: bool = Field(
         default=True,

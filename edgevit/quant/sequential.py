@@ -110,7 +110,8 @@ class _Refiner:
 
     def choose(self, op: Op, group: Group, value: Numbers) -> tuple[float, float]:
         if np.isinf(value).any():
-            # A small operand rounded to zero before rsqrt, log or a division: the grid saturates there, and the range that the
+            # A small operand rounded to zero before rsqrt, log or a division: the grid saturates there, and the range
+            # that the
             # float graph has is the one to keep.
             return self.refined.ranges[group]
         layer = self.config.layer(op.loc, op.NAME)

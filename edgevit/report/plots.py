@@ -210,7 +210,7 @@ def ledger_plot(size: SizeReport) -> Plot:
     named = ", ".join(f"{row.loc or 'no module'} ({byte_text(row.total_bytes)})" for row in largest)
     caption = f"The file by module; click one to open it. Largest: {named}." if named else "The file by module."
     # A name that does not fit legibly is left to the hover text and the table.
-    layout = {"margin": {"l": 2, "r": 2, "t": 24, "b": 2}, "uniformtext": {"minsize": 9, "mode": "hide"}}
+    layout = {"margin": {"l": 2, "r": 2, "t": 24, "b": 2}, "uniformtext": {"minsize": 8, "mode": "hide"}}
     return Plot("plot-ledger", caption, 440, [trace], layout)
 
 

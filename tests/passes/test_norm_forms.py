@@ -53,7 +53,11 @@ def test_ops_of_each_form(norm: str, form: str) -> None:
 
 @SEARCH
 @given(
-    st.sampled_from([LayerNorm, RmsNorm]), st.sampled_from(FORMS), st.integers(2, 40), st.integers(0, 99), st.floats(-3, 3)
+    st.sampled_from([LayerNorm, RmsNorm]),
+    st.sampled_from(FORMS),
+    st.integers(2, 40),
+    st.integers(0, 99),
+    st.floats(-3, 3),
 )
 def test_forms_differ_from_the_norm_by_eps_alone(
     cls: type[LayerNorm] | type[RmsNorm], form: str, channels: int, seed: int, mean: float

@@ -121,7 +121,8 @@ class CoralBackend:
         )
 
     def run(self, folder: Path, inputs: Array, device: str) -> Array:
-        """The outputs (S, *shape) of the bundle's model: ``reference`` by edgevit's kernels, ``host`` by LiteRT's reference kernels.
+        """The outputs (S, *shape) of the bundle's model: ``reference`` by edgevit's kernels, ``host`` by LiteRT's
+        reference kernels.
 
         Raises ToolNotFound where LiteRT is not installed, BackendError for another device.
         """
@@ -131,7 +132,7 @@ class CoralBackend:
             raise BackendError(f"no device {device!r} for verification", where="coral", hint="reference or host")
         if importlib.util.find_spec("ai_edge_litert") is None:
             raise ToolNotFound("ai_edge_litert is not installed", where="coral", hint="pip install 'edgevit[coral]'")
-        from .runtime import open_session  # noqa: PLC0415
+        from .runtime import open_session
 
         interpreter = open_session(folder / ARTIFACT, "cpu", reference=True).interpreter
         source, result = interpreter.get_input_details()[0]["index"], interpreter.get_output_details()[0]["index"]

@@ -1,8 +1,9 @@
-"""Which form of each normalization and GELU the model gets: the one that keeps most of the signal on the calibration images.
+"""Which form of each normalization and GELU the model gets: the one that keeps most of the signal on the calibration
+images.
 
-Every candidate is tried where it would stand: its input is taken from the float model, the form is calibrated, quantized and
-run on a handful of images, and its output compared with the exact op. A form with more ops has to gain ``auto_gain_db`` over
-the best cheaper one.
+Every candidate is tried where it would stand: its input is taken from the float model, the form is calibrated,
+quantized and run on a handful of images, and its output compared with the exact op. A form with more ops has to gain
+``auto_gain_db`` over the best cheaper one.
 """
 
 from __future__ import annotations
@@ -64,8 +65,8 @@ class _Site:
 def choose_forms(graph: Graph, images: Numbers, config: QuantConfig, policy: GridPolicy) -> list[FormChoice]:
     """A form for every normalization and GELU of a prepared float graph.
 
-    ``images`` are raw pixels (S, H, W, 3), of which the first few are used. A place for which the configuration names a form
-    gets that form without being measured.
+    ``images`` are raw pixels (S, H, W, 3), of which the first few are used. A place for which the configuration names a
+    form gets that form without being measured.
     """
     sites = [site for op in graph.ops if (site := _site(op)) is not None]
     wanted = {site.op: _configured(site, config) for site in sites}

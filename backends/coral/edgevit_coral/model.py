@@ -1,7 +1,7 @@
 """A TensorFlow Lite model as plain typed data: what the writer writes, the reader reads and the mapping judges.
 
-It is deliberately flatter than the IR: one subgraph, tensors by index, every operator with the options that it carries in
-the file. The IR's ``tflite.*`` ops are converted to it (``emit.py``); a foreign ``.tflite`` file is read into it
+It is deliberately flatter than the IR: one subgraph, tensors by index, every operator with the options that it carries
+in the file. The IR's ``tflite.*`` ops are converted to it (``emit.py``); a foreign ``.tflite`` file is read into it
 (``reader.py``).
 """
 
@@ -20,8 +20,9 @@ OptionValue = int | float | bool | str | tuple[int, ...]
 class TensorSpec:
     """One tensor of the file.
 
-    ``dtype`` is a numpy type name (``int8``, ``uint8``, ``int32``, ``float32`` ...). ``scale`` and ``zero_point`` are empty for a tensor
-    without quantization, of length 1 per tensor, of length ``shape[axis]`` per channel. ``data`` is None for an activation.
+    ``dtype`` is a numpy type name (``int8``, ``uint8``, ``int32``, ``float32`` ...). ``scale`` and ``zero_point`` are
+    empty for a tensor without quantization, of length 1 per tensor, of length ``shape[axis]`` per channel. ``data`` is
+    None for an activation.
     """
 
     name: str
@@ -39,10 +40,11 @@ class TensorSpec:
 
 @dataclass(frozen=True, eq=False)
 class OperatorSpec:
-    """One operator: its builtin name (``FULLY_CONNECTED``), version, tensors by index (-1: an absent optional input), options.
+    """One operator: its builtin name (``FULLY_CONNECTED``), version, tensors by index (-1: an absent optional input),
+    options.
 
-    ``options`` holds the fields of the schema's options table in snake case (``keep_num_dims``, ``fused_activation_function`` as the
-    schema's name, such as ``RELU``).
+    ``options`` holds the fields of the schema's options table in snake case (``keep_num_dims``,
+    ``fused_activation_function`` as the schema's name, such as ``RELU``).
     """
 
     name: str

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edgevit.errors import BackendError, EdgevitError
+from edgevit.errors import BackendError, EdgevitError, ToolNotFound
 
 from .model import OperatorSpec, OptionValue, TensorSpec, TfliteModel
 from .schema import ENUMERATIONS, IDENTIFIER, VERSION, names, schema, snake_case
@@ -49,6 +49,8 @@ def read(data: bytes | Path) -> TfliteModel:
         raise BackendError("not a TensorFlow Lite file", where=where, hint="it has no TFL3 identifier")
     try:
         return _Reader(content).model()
+    except ToolNotFound:
+        raise
     except EdgevitError as error:
         raise BackendError(error.what, where=where or error.where, hint=error.hint) from error
     except _MALFORMED as error:

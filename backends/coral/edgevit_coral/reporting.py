@@ -76,5 +76,7 @@ def size_report(model: TfliteModel, file_bytes: int, parameters: int) -> SizeRep
 
 
 def _grid_bytes(tensor: TensorSpec) -> int:
-    """Bytes of scales and zero points where there is one a channel; those of single scales belong to the file's structure."""
+    """Bytes of scales and zero points where there is one a channel; those of single scales belong to the file's
+    structure.
+    """
     return (SCALE_BYTES + ZERO_POINT_BYTES) * len(tensor.scale) if len(tensor.scale) > 1 else 0

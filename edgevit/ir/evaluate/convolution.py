@@ -91,7 +91,9 @@ def _resample(x: Floats, axis: int, size: int, mode: str, align_corners: bool) -
     index = np.arange(size, dtype=np.float64)
     if mode == "nearest":
         # In single precision, as torch: for some sizes (26 to 22) the product lies just below an integer there.
-        return np.take(x, np.minimum((index.astype(np.float32) * np.float32(old / size)).astype(np.int64), old - 1), axis=axis)
+        return np.take(
+            x, np.minimum((index.astype(np.float32) * np.float32(old / size)).astype(np.int64), old - 1), axis=axis
+        )
     if align_corners:
         place = index * ((old - 1) / (size - 1)) if size > 1 else np.zeros(1)
     else:
