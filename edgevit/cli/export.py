@@ -119,12 +119,13 @@ def default_output(model: str, target: str) -> Path:
 def show(result: Any) -> None:
     """The final summary and the list of files."""
     from rich.console import Console
+    from rich.markup import escape
 
     from edgevit.report.terminal import print_summary
 
     console = Console(highlight=False)
     print_summary(result.report, console)
     if result.path:
-        console.print(f"\n[bold]{result.path}[/bold]", soft_wrap=True)
+        console.print(f"\n[bold]{escape(result.path)}[/bold]", soft_wrap=True)
         for name, size in result.files:
             console.print(f"  {name:20} {size / 1000:10,.1f} kB")

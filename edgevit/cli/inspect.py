@@ -19,7 +19,7 @@ def inspect(
     model: o.Model = "embedded",
     target: o.Target = "coral",
     after: Annotated[
-        str | None, typer.Option("--after", help="Show the IR after this pass, or after `quantize` or `lower`.")
+        str | None, typer.Option("--after", help="Show the IR after this pass, or after `calibrate`, `quantize` or `lower`.")
     ] = None,
     before: Annotated[str | None, typer.Option("--before", help="Show the IR before this pass.")] = None,
     occurrence: Annotated[
@@ -51,7 +51,7 @@ def inspect(
         input_size=o.parse_size(input_size),
         seed=seed,
         explain=why,
-        quantized=after in ("quantize", "lower") or before in ("quantize", "lower"),
+        quantized=after in QUANTIZED_STEPS or before in QUANTIZED_STEPS,
     )
     if why:
         _show_rejections(found)

@@ -11,6 +11,7 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from edgevit import __version__
 
@@ -40,7 +41,7 @@ def targets(as_json: JsonFlag = False) -> None:
     for backend in backends:
         console.print(f"[bold]{backend.name}[/bold]  {backend.description}", soft_wrap=True)
         for tool in backend.tools():
-            state = "[green]found[/green]" if tool.found else f"[yellow]missing[/yellow]: {tool.remedy}"
+            state = "[green]found[/green]" if tool.found else f"[yellow]missing[/yellow]: {escape(tool.remedy)}"
             console.print(f"    {tool.name:18} {tool.purpose}: {state}", soft_wrap=True)
 
 
@@ -76,7 +77,7 @@ def doctor(as_json: JsonFlag = False) -> None:
         mark = "[green]✓[/green]" if version else "[yellow]-[/yellow]"
         # A remedy is to be copied: it stands on a line of its own, which is never broken.
         console.print(
-            f"  {mark} {f'{name} {version}':28} {purpose}" + ("" if version else f"\n      {remedy}"), soft_wrap=True
+            f"  {mark} {f'{name} {version}':28} {purpose}" + ("" if version else f"\n      {escape(remedy)}"), soft_wrap=True
         )
 
 

@@ -29,6 +29,8 @@ from edgevit.quant.weights import Decision, choose_granularity
 WATERFALL_IMAGES = 8
 GOLDEN_IMAGES = 8
 DRY_RUN_IMAGES = 4
+LOW_AGREEMENT = 0.9
+"""Below this agreement with float an export is not called good without a remark."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,27 +108,46 @@ def compile_model(options: ExportOptions, monitor: Monitor) -> Compiled:
         shown = images[: DRY_RUN_IMAGES if options.dry_run else WATERFALL_IMAGES]
         pairs = _pairs(prepared.graph, quantized, lowered)
         waterfall = compare(prepared.graph, lowered.graph, [shown], pairs=pairs, local=True, progress=progress)
-    with monitor.stage("evaluate") as progress:
-        tested = evaluation if evaluation is not None else calibration
-        total = len(tested)
-        accuracy = measure(
-            reference,
-            lowered.graph,
-            tested.batches(batch_size(reference)),
-            model.num_classes,
-            lambda done: progress(done, total),
-        )
-        if evaluation is not None:
-            _report(evaluation.warnings("evaluation"), notes, monitor, evaluation.origin)
-        else:
-            _report(
-                ["no evaluation images: agreement is measured on the calibration images; give --eval"], notes, monitor
-            )
+    accuracy = _evaluate(reference, lowered.graph, model, calibration, evaluation, notes, monitor)
     golden = next(iter((evaluation or calibration).batches(GOLDEN_IMAGES))).images
     return Compiled(
         options, model, backend, reference, prepared, calibrated, quantized, lowered, weights, calibration, evaluation,
         accuracy, waterfall, records, notes, golden,
     )  # fmt: skip
+
+
+def _evaluate(
+    reference: Graph,
+    target: Graph,
+    model: LoadedModel,
+    calibration: ImageSet,
+    evaluation: ImageSet | None,
+    notes: list[str],
+    monitor: Monitor,
+) -> Accuracy:
+    """Accuracy on the evaluation images, or on those of calibration where there are none; doubts go to ``notes``."""
+    tested = calibration if evaluation is None else evaluation
+    ours = tested.classes is None or len(tested.classes) == model.num_classes
+    with monitor.stage("evaluate") as progress:
+        total = len(tested)
+        accuracy = measure(
+            reference,
+            target,
+            tested.batches(batch_size(reference)),
+            model.num_classes,
+            use_labels=ours,
+            progress=lambda done: progress(done, total),
+        )
+    found = [] if evaluation is None else evaluation.warnings("evaluation")
+    if evaluation is None:
+        found.append("no evaluation images: agreement is measured on the calibration images; give --eval")
+    if tested.labelled and not ours:
+        classes = len(tested.classes or ())
+        found.append(f"labels of {classes} classes for a model of {model.num_classes}: top-1 is not computed")
+    if accuracy.agreement < LOW_AGREEMENT:
+        found.append(f"only {accuracy.agreement:.0%} of the predictions agree with float: look at the weakest layers")
+    _report(found, notes, monitor, tested.origin)
+    return accuracy
 
 
 def _check_tools(backend: Backend) -> None:

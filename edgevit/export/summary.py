@@ -33,7 +33,7 @@ WORST = 5
 SMALL_SAMPLE = 200
 
 
-def build_report(compiled: Compiled, emitted: Emitted, stages: Sequence[str]) -> ExportReport:
+def build_report(compiled: Compiled, emitted: Emitted, stages: Sequence[str], artifact_sha256: str) -> ExportReport:
     """The report of a compiled model and what emission wrote."""
     options, model = compiled.options, compiled.model
     advice = worst_layers(compiled.waterfall, options.config, WORST)
@@ -64,7 +64,11 @@ def build_report(compiled: Compiled, emitted: Emitted, stages: Sequence[str]) ->
             skipped=tuple(SkippedImage(name=name, reason=reason) for name, reason in calibration.skipped),
         ),
         versions=versions(),
-        hashes={"weights": model.weights_sha256, "calibration": calibration.sha256()},
+        hashes={
+            emitted.artifact: artifact_sha256,
+            "weights": model.weights_sha256,
+            "calibration": calibration.sha256(),
+        },
     )
 
 

@@ -17,6 +17,9 @@ from edgevit.passes.base import Rejection
 from edgevit.passes.pipeline import Pipeline
 from edgevit.quant.config import QuantConfig
 
+QUANTIZED_STEPS = ("prepare", "calibrate", "quantize", "lower")
+"""What follows on the passes when the model is quantized as well."""
+
 
 @dataclass(frozen=True, eq=False)
 class Step:
@@ -95,12 +98,8 @@ def trace(
             dry_run=True,
         )
         compiled = compile_model(options, Silent())
-        graphs = (
-            ("prepare", compiled.prepared.graph),
-            ("calibrate", compiled.calibrated),
-            ("quantize", compiled.quantized),
-            ("lower", compiled.lowered.graph),
-        )
+        prepared, lowered = compiled.prepared.graph, compiled.lowered.graph
+        graphs = zip(QUANTIZED_STEPS, (prepared, compiled.calibrated, compiled.quantized, lowered), strict=True)
         before = len(compiled.reference.ops)
         for name, graph in graphs:
             steps.append(Step(name, name, graph, before, len(graph.ops)))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from edgevit.bundle import ImagesRecord, Manifest, ModelRecord, seal, write_bundle, write_golden, write_json
+from edgevit.bundle import ImagesRecord, Manifest, ModelRecord, file_hash, seal, write_bundle, write_golden, write_json
 from edgevit.data.imageset import ImageSet
 from edgevit.errors import AccuracyGate, BackendError, BundleError, EdgevitError, MappingGate
 from edgevit.export.compile import Compiled, compile_model
@@ -58,7 +58,7 @@ def export_bundle(options: ExportOptions, monitor: Monitor) -> ExportResult:
             )
             _write_golden(compiled, folder)
         with stages.stage("report"):
-            report = build_report(compiled, emitted, stages.names)
+            report = build_report(compiled, emitted, stages.names, file_hash(folder / emitted.artifact))
             failure = _failure(report)
             if options.dry_run or (failure is not None and not options.force):
                 raise _NotWritten
@@ -89,8 +89,7 @@ def _destination(options: ExportOptions) -> Iterator[Path]:
 
 
 def _write_golden(compiled: Compiled, folder: Path) -> None:
-    """Golden inputs as the artifact takes them, and outputs that the artifact, read back, and the interpreter agree on.
-    """
+    """Golden inputs as the artifact takes them, and outputs that the artifact, read back, and the interpreter agree on."""
     inputs = compiled.backend.artifact_input(compiled.golden, compiled.options.target_options)
     outputs = compiled.backend.run(folder, inputs, "reference")
     graph = compiled.lowered.graph

@@ -71,15 +71,17 @@ def measure(
     target: Graph,
     batches: Iterable[Batch],
     classes: int,
+    *,
+    use_labels: bool = True,
     progress: Callable[[int], None] | None = None,
 ) -> Accuracy:
-    """Evaluate both graphs on labelled or unlabelled images. ``progress`` gets the number of images done.
+    """Evaluate both graphs on images; top-1 only with labels and ``use_labels``. ``progress`` gets the number done.
 
     Raises QuantError where there are no images or a label is not a class of the model.
     """
     images = agreeing = correct_float = correct_target = 0
     signal = noise = 0.0
-    labelled = True
+    labelled = use_labels
     for batch in batches:
         exact, ours = logits(reference, batch.images), logits(target, batch.images)
         predicted, answered = exact.argmax(axis=1), ours.argmax(axis=1)
@@ -88,7 +90,7 @@ def measure(
         signal += float(np.square(exact).sum())
         noise += float(np.square(exact - ours).sum())
         labelled = labelled and batch.labels is not None
-        if batch.labels is not None:
+        if use_labels and batch.labels is not None:
             if batch.labels.max() >= classes:
                 raise QuantError(
                     f"label {int(batch.labels.max())} for a model of {classes} classes",

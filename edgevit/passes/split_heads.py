@@ -153,6 +153,8 @@ def _row_block(value: Op, head: int) -> Op:
     rank = value.type.rank
     if rank == 2:
         return value
+    if value.type.size == math.prod(value.shape[-2:]):
+        return Reshape(value, value.shape[-2:], loc=value.loc)
     start, stop = [0] * rank, list(value.shape)
     start[rank - 3], stop[rank - 3] = head, head + 1
     part = Slice(value, tuple(start), tuple(stop), (1,) * rank, loc=value.loc)

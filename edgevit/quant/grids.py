@@ -133,7 +133,8 @@ def to_grid(array: Numbers, quant: Quant, spec: GridSpec) -> Numbers:
     """
     scale, zero_point = quant.broadcast(array.ndim)
     q = np.rint(array.astype(np.float64) / scale) + zero_point
-    integers: Numbers = np.clip(q, *spec.limits).astype(spec.dtype.numpy)
+    # numpy gives scalars for arrays without dimensions.
+    integers: Numbers = np.asarray(np.clip(q, *spec.limits), spec.dtype.numpy)
     return integers
 
 

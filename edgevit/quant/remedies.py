@@ -77,7 +77,7 @@ def _layer_settings(row: Row, layer: LayerConfig, is_norm: bool, is_gelu: bool) 
         found.append(("weights", '"per-channel"'))
     if linear and not layer.bias_correction:
         found.append(("bias_correction", "true"))
-    if is_norm and layer.norm != "l2":
+    if is_norm and layer.norm in ("mean", "rms"):
         found.append(("norm", '"l2"'))
     if is_gelu and layer.gelu in ("relu6", "sigmoid"):
         found.append(("gelu", '"cubic"' if layer.gelu == "sigmoid" else '"sigmoid"'))

@@ -160,12 +160,16 @@ class _Meter:
         return value.reshape((len(value), *op.shape))
 
     def _operand(self, operand: Op) -> Numbers | None:
-        """An operand as the reference has it, on the operand's grid; None where there is no partner."""
+        """An operand as the reference has it, on the operand's grid. One without a partner (a transpose that only the
+        target needs) is computed from its own operands; None where that ends at a value without a partner.
+        """
         if isinstance(operand, Const):
             return operand.data
-        if operand not in self.partner or operand.type.quant is None:
-            return None
-        return quantize_array(self._reference(operand), operand.type)
+        if operand in self.partner and operand.type.quant is not None:
+            return quantize_array(self._reference(operand), operand.type)
+        given = [self._operand(source) for source in operand.operands]
+        known = [array for array in given if array is not None]
+        return evaluate_op(operand, known) if known and len(known) == len(given) else None
 
     @staticmethod
     def _noise(op: Op, array: Numbers, exact: Numbers) -> float:

@@ -138,7 +138,7 @@ def test_resizing_to_every_size(mode: str) -> None:
     for height, width in itertools.product((1, 2, 5, 7), (3, 8)):
         x = normal(2, 1, height, width, 2)
         for size in ((1, 1), (2, 6), (3, 8), (10, 5), (14, 16), (15, 23), (49, 41)):
-            ours = evaluate(lambda v, size=size: ops.Resize(v, size, **how, **corners), x)  # type: ignore[misc]
+            ours = evaluate(lambda v, size=size: ops.Resize(v, size, **how, **corners), x)
             theirs = torch.nn.functional.interpolate(last(*tensors(x[:, 0])), size, **how, **corners)
             close(ours, first(theirs), 2e-6)
 
@@ -148,7 +148,7 @@ def test_nearest_neighbours_for_all_small_sizes() -> None:
 
     for old, new in itertools.product(range(1, 33), repeat=2):
         x = np.arange(old, dtype=np.float32).reshape(1, 1, 1, old, 1)
-        ours = evaluate(lambda v, new=new: ops.Resize(v, (1, new), "nearest"), x)  # type: ignore[misc]
+        ours = evaluate(lambda v, new=new: ops.Resize(v, (1, new), "nearest"), x)
         theirs = torch.nn.functional.interpolate(last(*tensors(x[:, 0])), (1, new), mode="nearest")
         assert np.array_equal(ours, first(theirs).numpy()), (old, new)
 
@@ -168,7 +168,7 @@ def test_normalizations() -> None:
     assert not evaluate(ops.L2Normalize, np.zeros((1, 4), np.float32)).any()
     variance = np.abs(normal(12, seed=3)) + 0.1
     fixed = [Const(array) for array in (gamma, beta, normal(12, seed=4), variance)]
-    mean, var = tensors(fixed[2].data, variance)  # type: ignore[arg-type]
+    mean, var = tensors(fixed[2].data, variance)
     theirs = functional.batch_norm(t.reshape(-1, 12), mean, var, g, b).reshape(t.shape)
     close(evaluate(lambda v: ops.BatchNorm(v, *fixed), x), theirs)
     close(evaluate(ops.Softmax, x), torch.softmax(t, -1), 1e-6)
@@ -219,7 +219,7 @@ REDUCTIONS: dict[str, Callable[..., Any]] = {
 def test_reductions(name: str, keepdims: bool) -> None:
     x = normal(3, 2, 4, 5)
     for axes in [(0,), (2,), (0, 1), (2, 0), (0, 1, 2)]:
-        ours = evaluate(lambda v, axes=axes: REGISTRY[name](v, axes, keepdims), x)  # type: ignore[call-arg, misc]
+        ours = evaluate(lambda v, axes=axes: REGISTRY[name](v, axes, keepdims), x)
         theirs = [REDUCTIONS[name](sample.astype(np.float64), axis=axes, keepdims=keepdims) for sample in x]
         np.testing.assert_allclose(ours, np.stack(theirs), rtol=1e-5, atol=1e-5)
 

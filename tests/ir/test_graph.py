@@ -93,7 +93,7 @@ def test_deep_graphs_need_no_recursion() -> None:
 
 
 def test_two_op_classes_of_one_name_are_refused() -> None:
-    with pytest.raises(IRError, match="two op classes are named 'relu': Relu and .*Again"):
+    with pytest.raises(IRError, match=r"two op classes are named 'relu': Relu and .*Again"):
 
         @dataclass(frozen=True, eq=False)
         class Again(Unary):

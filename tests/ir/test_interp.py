@@ -15,7 +15,6 @@ from edgevit.ir.ops import Add, Concat, Const, Input, LayerNorm, Linear, MatMul,
 from edgevit.ir.types import Array, DType, Quant, TensorType
 from tests.ir.single import evaluate, normal
 
-
 KEEP_TYPE = sorted(name for name, cls in REGISTRY.items() if issubclass(cls, Unary) and not name.endswith("quantize"))
 
 
@@ -68,8 +67,8 @@ def test_computed_weights_of_a_convolution_are_refused() -> None:
 def test_a_scalar_constant_keeps_its_element_type(name: str) -> None:
     cls = REGISTRY[name]
     extra = (0.0, 6.0) if cls is ops.Clip else ()
-    op = cls(Const(np.array(0.5, np.float32)), *extra)  # type: ignore[call-arg]
-    value = evaluate_op(op, [op.operands[0].data])  # type: ignore[attr-defined]
+    op = cls(Const(np.array(0.5, np.float32)), *extra)
+    value = evaluate_op(op, [op.operands[0].data])
     assert isinstance(value, np.ndarray)
     assert (value.dtype, value.shape) == (np.float32, ())
 

@@ -1,4 +1,4 @@
-"""What core ops mean on integers: compute the real op on dequantized operands, round once; move integers as they are."""
+"""What core ops mean on integers: the real op on dequantized operands, rounded once; layout ops move the integers."""
 
 from __future__ import annotations
 

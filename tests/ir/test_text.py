@@ -170,7 +170,7 @@ def test_a_grid_of_two_kinds_of_scale_is_refused() -> None:
 def test_an_attribute_without_text_form_is_refused() -> None:
     x = Input("x", type=TensorType((1,)))
     with pytest.raises(IRError, match="no text form for an attribute of type set"):
-        print_op(Clip(x, {1}, 2.0))  # type: ignore[arg-type]
+        print_op(Clip(x, {1}, 2.0))
 
 
 def test_operands_outside_the_graph_print_without_a_number() -> None:

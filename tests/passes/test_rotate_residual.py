@@ -45,7 +45,7 @@ def test_rotations_are_orthogonal_and_spread_every_channel(channels: int) -> Non
     assert np.abs(matrix).max() <= np.sqrt(2 / channels) * (1 + 1e-12)
     if channels & (channels - 1) == 0:
         np.testing.assert_allclose(np.abs(matrix), channels**-0.5, rtol=1e-12)
-    # Each channel reaches at least two in three of all others (3 x 2^k: the middle row of the DCT has one zero in three).
+    # Each channel reaches two in three of all others: for 3 * 2^k the middle row of the DCT has one zero in three.
     assert (np.abs(matrix) > 1e-9).mean(1).min() > 0.66
 
 
@@ -60,8 +60,8 @@ def test_the_seed_draws_the_signs_and_nothing_else() -> None:
 
 
 def test_a_stream_of_one_channel_as_text() -> None:
-    # (1, 1): the rotation is a sign, -1 for seed 2.
-    assert rotation(1, 2).tolist() == [[-1.0]]
+    # (1, 1): the rotation is a sign, -1 for seed 1.
+    assert rotation(1, 1).tolist() == [[-1.0]]
     graph = graph_of("""
         %0 = input(name="x") : f32[1,1]
         %1 = const(data=[3.0]) : f32[1,1] loc "w"
@@ -73,7 +73,7 @@ def test_a_stream_of_one_channel_as_text() -> None:
         return %6
     """)
     expect(
-        check(graph, seed=2),
+        check(graph, seed=1),
         """
         %0 = input(name="x") : f32[1,1]
         %1 = const(data=[-3.0]) : f32[1,1] loc "w"
@@ -127,8 +127,8 @@ def test_two_streams_are_rotated_each_by_its_own_matrix() -> None:
     merge = next(op for op in graph.ops if isinstance(op, Linear) and op.loc == "merge")
     changed = next(op for op in result.ops if isinstance(op, Linear) and op.loc == "merge")
     # The layer between both reads one stream and writes the other.
-    expected = rotation(12, 0).T @ merge.weight.data @ rotation(8, 0)  # type: ignore[attr-defined]
-    np.testing.assert_allclose(changed.weight.data, expected, atol=1e-6)  # type: ignore[attr-defined]
+    expected = rotation(12, 0).T @ merge.weight.data @ rotation(8, 0)
+    np.testing.assert_allclose(changed.weight.data, expected, atol=1e-6)
 
 
 def test_a_layer_norm_is_rejected_with_the_remedy() -> None:
@@ -172,4 +172,4 @@ def test_a_constant_may_be_a_bias_and_a_value_of_the_stream() -> None:
     x = Linear(Input("x", type=TensorType((1, 3, 8))), BUILD.const(8, 8), bias)
     graph = Graph.of("g", [BUILD.linear(RmsNorm(Add(x, bias)), 5, "head")])
     result = check(graph)
-    assert not np.array_equal(result.ops[1].data, graph.ops[1].data)  # type: ignore[attr-defined]
+    assert not np.array_equal(result.ops[1].data, graph.ops[1].data)

@@ -1,6 +1,4 @@
-"""Pre-norm transformers in miniature, built from IR ops as the passes of the residual stream find them: norms without affine
-part.
-"""
+"""Pre-norm transformers in miniature, as the passes of the residual stream find them: norms without affine part."""
 
 from __future__ import annotations
 
@@ -42,8 +40,8 @@ class Builder:
         weight = self.const(out, x.shape[-1], scale=x.shape[-1] ** -0.5)
         shift = self.const(out, scale=0.3) if bias else None
         if writes:
-            weight.data[0] *= self.outlier  # type: ignore[index]
-            weight.data[:] += np.float32(0.1)  # type: ignore[index]
+            weight.data[0] *= self.outlier
+            weight.data[:] += np.float32(0.1)
         return Linear(x, weight, shift, loc=loc)
 
     def heads(self, x: Op, heads: int, loc: str) -> Op:
