@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Literal
@@ -150,14 +150,4 @@ def file_hash(path: Path) -> str:
     with path.open("rb") as file:
         while block := file.read(1 << 20):
             digest.update(block)
-    return digest.hexdigest()
-
-
-def weights_hash(weights: Mapping[str, NDArray[np.generic]]) -> str:
-    """SHA-256 over named arrays in name order: names, types, shapes and bytes."""
-    digest = hashlib.sha256()
-    for name in sorted(weights):
-        array = np.ascontiguousarray(weights[name])
-        digest.update(f"{name}\0{array.dtype.str}{array.shape}\0".encode())
-        digest.update(array.tobytes())
     return digest.hexdigest()

@@ -39,7 +39,7 @@ def inspect(
     seed: o.Seed = 0,
 ) -> None:
     """Show the IR of a model as text (without --after or --before: as it comes from the frontend)."""
-    from edgevit.export.trace import trace
+    from edgevit.export.trace import QUANTIZED_STEPS, trace
     from edgevit.ir.text import print_graph
 
     found = trace(

@@ -127,7 +127,9 @@ def _evaluate(
 ) -> Accuracy:
     """Accuracy on the evaluation images, or on those of calibration where there are none; doubts go to ``notes``."""
     tested = calibration if evaluation is None else evaluation
-    ours = tested.classes is None or len(tested.classes) == model.num_classes
+    classes = model.num_classes if tested.classes is None else len(tested.classes)
+    # More classes than the model has are an error where a person named the images to evaluate on: `measure` raises it.
+    ours = classes == model.num_classes or (evaluation is not None and classes > model.num_classes)
     with monitor.stage("evaluate") as progress:
         total = len(tested)
         accuracy = measure(
@@ -142,7 +144,6 @@ def _evaluate(
     if evaluation is None:
         found.append("no evaluation images: agreement is measured on the calibration images; give --eval")
     if tested.labelled and not ours:
-        classes = len(tested.classes or ())
         found.append(f"labels of {classes} classes for a model of {model.num_classes}: top-1 is not computed")
     if accuracy.agreement < LOW_AGREEMENT:
         found.append(f"only {accuracy.agreement:.0%} of the predictions agree with float: look at the weakest layers")

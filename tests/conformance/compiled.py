@@ -1,11 +1,9 @@
-"""Models compiled for the Edge TPU once in a process, for all tests of a file."""
+"""A model compiled for the Edge TPU, with the three ways to run it."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
-from tempfile import mkdtemp
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,16 +60,9 @@ class Exported:
         return self.compiled.backend.artifact_input(images, self.compiled.options.target_options)
 
 
-@cache
-def export(options: ExportOptions) -> Exported:
-    """Compile and emit; no golden outputs, report or bundle."""
+def export(options: ExportOptions, folder: Path) -> Exported:
+    """Compile, and emit into ``folder``; no golden outputs, report or bundle."""
     compiled = compile_model(options, Silent())
-    folder = Path(mkdtemp(prefix="edgevit-test-"))
     graph = compiled.lowered.graph
     emitted = compiled.backend.emit(graph, folder, parameter_count(compiled), options.target_options)
     return Exported(compiled, emitted, folder / ARTIFACT)
-
-
-def dry(model: str, calibration: str = "embedded") -> ExportOptions:
-    """A dry run: four calibration images, which are the evaluation too."""
-    return ExportOptions(model=model, calibration=calibration, dry_run=True)

@@ -57,14 +57,13 @@ def lower_conv2d(low: Lowerer, op: core.Conv2d, operands: list[Op], activation: 
 
 
 def lower_pool(low: Lowerer, op: core.Pool2d, x: Op) -> Op:
-    """AVERAGE_POOL_2D or MAX_POOL_2D."""
+    """AVERAGE_POOL_2D or MAX_POOL_2D. Both stay on the grid of their operand; QUANTIZE takes them to another."""
     padding = pool_padding(op)
     assert padding is not None, "problems() refuses such a pooling"
     cls = tfl.AveragePool2D if isinstance(op, core.AvgPool2d) else tfl.MaxPool2D
-    quant = op.type.quant
-    assert quant is not None
-    type = TensorType(op.shape, op.type.dtype, float32_quant(quant))
-    return cls(x, op.kernel, op.stride, padding, type=type, loc=op.loc)
+    assert op.type.quant is not None
+    pooled = cls(x, op.kernel, op.stride, padding, type=x.type.with_shape(op.shape), loc=op.loc)
+    return low.on_grid(pooled, float32_quant(op.type.quant))
 
 
 def pool_padding(op: core.Pool2d) -> str | None:
