@@ -19,7 +19,8 @@ def inspect(
     model: o.Model = "embedded",
     target: o.Target = "coral",
     after: Annotated[
-        str | None, typer.Option("--after", help="Show the IR after this pass, or after `calibrate`, `quantize` or `lower`.")
+        str | None,
+        typer.Option("--after", help="Show the IR after this pass, `calibrate`, `quantize` or `lower`."),
     ] = None,
     before: Annotated[str | None, typer.Option("--before", help="Show the IR before this pass.")] = None,
     occurrence: Annotated[

@@ -76,9 +76,8 @@ def doctor(as_json: JsonFlag = False) -> None:
     for name, purpose, version, remedy in rows:
         mark = "[green]✓[/green]" if version else "[yellow]-[/yellow]"
         # A remedy is to be copied: it stands on a line of its own, which is never broken.
-        console.print(
-            f"  {mark} {f'{name} {version}':28} {purpose}" + ("" if version else f"\n      {escape(remedy)}"), soft_wrap=True
-        )
+        how = "" if version else f"\n      {escape(remedy)}"
+        console.print(f"  {mark} {f'{name} {version}':28} {purpose}{how}", soft_wrap=True)
 
 
 def _version(module: str) -> str:

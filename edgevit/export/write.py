@@ -89,7 +89,7 @@ def _destination(options: ExportOptions) -> Iterator[Path]:
 
 
 def _write_golden(compiled: Compiled, folder: Path) -> None:
-    """Golden inputs as the artifact takes them, and outputs that the artifact, read back, and the interpreter agree on."""
+    """Golden inputs as the artifact takes them, and outputs on which the artifact, read back, and the graph agree."""
     inputs = compiled.backend.artifact_input(compiled.golden, compiled.options.target_options)
     outputs = compiled.backend.run(folder, inputs, "reference")
     graph = compiled.lowered.graph

@@ -51,3 +51,15 @@ def embedded(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("embedded") / "bundle"
     succeed("export", "-o", folder, "--calib-limit", "8", "--eval-limit", "50", "-q")
     return folder
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A folder for input and output; what a failing command leaves in it beyond the input is a fault."""
+    return tmp_path
+
+
+@pytest.fixture
+def output(place: Path) -> Path:
+    """A bundle to be, in a folder that is not there either."""
+    return place / "new" / "bundle"

@@ -107,7 +107,8 @@ def nan():
 
 
 def dynamic():
-    return torch.export.export(Tiny().eval(), (torch.zeros(2, 3, 16, 16),), dynamic_shapes=({0: torch.export.Dim("n")},))
+    batch = {0: torch.export.Dim("n")}
+    return torch.export.export(Tiny().eval(), (torch.zeros(2, 3, 16, 16),), dynamic_shapes=(batch,))
 
 
 def raises():

@@ -13,7 +13,7 @@ import pytest
 from edgevit.bundle import read_golden, read_manifest
 from edgevit.cli.export import default_output
 from edgevit.report.export import ExportReport
-from tests.cli.invoke import succeed, tree
+from tests.cli.invoke import invoke, succeed, tree
 from tests.tools import requires
 
 pytestmark = requires("torch", "litert")
@@ -72,7 +72,9 @@ def test_quiet_prints_the_path_alone(tiny: str, pictures: Path, tmp_path: Path) 
 
 
 def test_json_is_all_that_is_printed(tiny: str, pictures: Path, tmp_path: Path) -> None:
-    outcome = succeed("export", tiny, "--calib", pictures, "--max-drop", "1", "--eval", pictures, "-o", tmp_path / "b", "--json")
+    outcome = succeed(
+        "export", tiny, "--calib", pictures, "--max-drop", "1", "--eval", pictures, "-o", tmp_path / "b", "--json"
+    )
     answer = json.loads(outcome.out, parse_constant=pytest.fail)
     assert answer["bundle"] == str(tmp_path / "b")
     assert list(answer["seconds"]) == STAGES
@@ -82,8 +84,6 @@ def test_json_is_all_that_is_printed(tiny: str, pictures: Path, tmp_path: Path) 
 
 
 def test_json_of_a_drop_that_nobody_can_know(tiny: str, pictures: Path, tmp_path: Path) -> None:
-    from tests.cli.invoke import invoke
-
     outcome = invoke("export", tiny, "--calib", pictures / "ant", "--max-drop", "1", "--dry-run", "--json")
     assert outcome.code == 5
     answer = json.loads(outcome.out, parse_constant=pytest.fail)
@@ -91,9 +91,7 @@ def test_json_of_a_drop_that_nobody_can_know(tiny: str, pictures: Path, tmp_path
     assert answer["report"]["gates"][0]["value"] == "Infinity"
 
 
-def test_a_dry_run_writes_nothing(
-    tiny: str, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_dry_run_writes_nothing(tiny: str, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "work").mkdir()
     (tmp_path / "scratch").mkdir()
     monkeypatch.chdir(tmp_path / "work")
@@ -143,7 +141,9 @@ def test_fewer_bits(bits: str, tiny: str, pictures: Path, tmp_path: Path, export
     weights = [data for op in layers if (data := model.tensors[op.inputs[1]].data) is not None]
     assert len(weights) >= 5
     assert max(np.abs(data.astype(int)).max() for data in weights) == 2 ** (width - 1) - 1
-    ratio, best = (json.loads((b / "numerics.json").read_text())["accuracy"]["logits_sqnr_db"] for b in (bundle, exported))
+    ratio, best = (
+        json.loads((b / "numerics.json").read_text())["accuracy"]["logits_sqnr_db"] for b in (bundle, exported)
+    )
     assert ratio < best
     succeed("verify", bundle)
 

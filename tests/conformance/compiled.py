@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +31,7 @@ class Exported:
     emitted: Emitted
     path: Path
 
-    @property
+    @cached_property
     def model(self) -> TfliteModel:
         """The file as it is read back."""
         return read(self.path)

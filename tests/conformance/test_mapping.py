@@ -1,4 +1,4 @@
-"""The files of three models are what edgetpu_compiler 16 takes, as far as coral.md knows: read back from their bytes."""
+"""The files of three models, read back from their bytes, are what edgetpu_compiler 16 takes as far as is known."""
 
 from __future__ import annotations
 
@@ -68,8 +68,11 @@ def test_ranks_and_batches(exported: Exported) -> None:
             assert all(size == 1 for size in tensor.shape[:-3]) or tensor.is_constant, (op.name, op.loc, tensor.shape)
             assert all(size > 0 for size in tensor.shape)
         if op.name in RANK:
-            ranks = {len(exported.model.tensors[index].shape) for index in (op.inputs[0], op.inputs[1], *op.outputs)
-                     if index >= 0 and exported.model.tensors[index].dtype != "int32"}
+            ranks = {
+                len(exported.model.tensors[index].shape)
+                for index in (op.inputs[0], op.inputs[1], *op.outputs)
+                if index >= 0 and exported.model.tensors[index].dtype != "int32"
+            }
             assert ranks == {RANK[op.name]}, (op.name, op.loc)
 
 

@@ -21,7 +21,7 @@ from PIL import Image
 from edgevit.errors import DeviceError, ToolNotFound, UsageError
 from edgevit_coral import runtime
 from edgevit_coral.mapping import predict
-from edgevit_coral.runner import load_image, load_labels, main, quantize_pixels, softmax
+from edgevit_coral.runner import load_image, load_labels, main, softmax, stored_pixels, takes_bytes
 from edgevit_coral.runtime import open_session
 from edgevit_coral.writer import write
 from tests.coral.mapping_models import colour_classifier
@@ -86,11 +86,12 @@ def test_a_model_that_ends_in_softmax_gets_no_second_one(tmp_path: Path, capsys:
 
 
 @litert
-def test_other_input_scales_are_followed_and_remarked_upon(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    model, image = _write_model(tmp_path, scale=1 / 127.5), _write_image(tmp_path)
+def test_an_input_that_takes_no_plain_bytes_is_remarked_upon(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model, image = _write_model(tmp_path, scale=1 / 32), _write_image(tmp_path)
     result = _run(model, image, capsys=capsys)
-    assert result["top"][0]["logit"] == pytest.approx(10 * 200 / 255, abs=2 * 10 / 255)
-    assert "not 1/255" in result["notes"][0]
+    assert "none that take plain bytes" in result["notes"][0]
 
 
 @litert
@@ -161,10 +162,18 @@ def test_the_orientation_tag_is_obeyed(tmp_path: Path) -> None:
 
 @given(st.integers(0, 255), st.sampled_from([np.uint8, np.int8]))
 def test_the_exporters_inputs_take_raw_bytes(pixel: int, dtype: type[np.generic]) -> None:
-    zero = 0 if dtype is np.uint8 else -128
-    value = quantize_pixels(np.array([pixel], np.uint8), float(np.float32(1 / 255)), zero, dtype)
+    value = stored_pixels(np.array([pixel], np.uint8), dtype)
     assert value.dtype == dtype
-    assert int(value.astype(int)[0]) - zero == pixel
+    assert int(value.astype(int)[0]) == (pixel if dtype is np.uint8 else pixel - 128)
+
+
+@pytest.mark.parametrize(("scale", "zero"), [(1 / 128, 128), (1 / 255, 0), (1.0, 0)])
+@pytest.mark.parametrize("dtype", [np.uint8, np.int8])
+def test_grids_whose_integers_are_the_pixels(scale: float, zero: int, dtype: type[np.generic]) -> None:
+    shift = 0 if dtype is np.uint8 else 128
+    assert takes_bytes(float(np.float32(scale)), zero - shift, dtype)
+    assert not takes_bytes(scale, zero - shift + 1, dtype)
+    assert not takes_bytes(scale * 1.1, zero - shift, dtype)
 
 
 def test_softmax_of_large_logits() -> None:

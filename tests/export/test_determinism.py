@@ -20,7 +20,13 @@ PROGRAM = "import sys; from edgevit.cli import main; main(sys.argv[1:])"
 def export(folder: Path, seed: str, *arguments: str | Path) -> dict[str, bytes]:
     """The files of a bundle made in a process of its own, from a folder and with a hash seed of its own."""
     folder.mkdir()
-    environment = {**os.environ, "PYTHONHASHSEED": seed, "TMPDIR": str(folder), "HOME": str(folder), "TZ": f"UTC+{seed}"}
+    environment = {
+        **os.environ,
+        "PYTHONHASHSEED": seed,
+        "TMPDIR": str(folder),
+        "HOME": str(folder),
+        "TZ": f"UTC+{seed}",
+    }
     command = [sys.executable, "-c", PROGRAM, "export", *map(str, arguments), "-o", f"{seed}/bundle", "-q"]
     subprocess.run(command, cwd=folder, env=environment, check=True, timeout=300)
     return {path.name: path.read_bytes() for path in (folder / seed / "bundle").iterdir()}

@@ -14,7 +14,8 @@ from edgevit.errors import QuantError
 from edgevit.ir.graph import Graph
 from edgevit.ir.ops import Const, Input, Linear, Reshape
 from edgevit.ir.types import TensorType
-from edgevit.metrics.accuracy import BATCH_BYTES, batch_size, logits, measure
+from edgevit.metrics import accuracy
+from edgevit.metrics.accuracy import batch_size, logits, measure
 from edgevit.quant.walk import live_bytes
 
 
@@ -83,10 +84,14 @@ def test_what_cannot_be_measured() -> None:
         measure(EXACT, EXACT, [batch([RED], [3])], 3)
 
 
-def test_batches_are_bounded() -> None:
+def test_batches_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert batch_size(EXACT) == 128
     assert batch_size(EXACT, 5) == 5
-    wide = classifier(np.ones((BATCH_BYTES // 40, 3), np.float32))
-    assert batch_size(wide) == BATCH_BYTES // live_bytes(wide) < 128
-    huge = classifier(np.ones((BATCH_BYTES // 4 + 1, 3), np.float32))
-    assert batch_size(huge) == 1
+    for images, expected in ((10, 10), (1.5, 1), (0.5, 1)):
+        monkeypatch.setattr(accuracy, "BATCH_BYTES", int(images * live_bytes(EXACT)))
+        assert batch_size(EXACT) == expected
+
+
+def test_labels_of_another_task_can_be_left_out() -> None:
+    found = measure(EXACT, SWAPPED, [batch([RED, BLUE], [7, 9])], 3, use_labels=False)
+    assert (found.top1_float, found.agreement) == (None, 0.5)

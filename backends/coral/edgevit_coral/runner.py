@@ -2,7 +2,7 @@
 IMAGE``.
 
 Made for boards: beyond the standard library it needs numpy, Pillow and a TensorFlow Lite interpreter. The exported
-models take RGB pixels as they are: their input is declared with scale 1/255, real value = pixel/255, and the
+models take RGB pixels as they are: a stored integer is the pixel (uint8) or the pixel less 128 (int8), and the
 normalization is part of the model.
 """
 
@@ -27,7 +27,9 @@ from edgevit.errors import DeviceError, EdgevitError, ToolNotFound, UsageError
 from .runtime import Session, open_session
 
 _MAX_LABEL_BYTES = 4 * 2**20
-_PIXEL_SCALE = 1 / 255
+_PIXEL_GRIDS = ((1 / 128, 128), (1 / 255, 0), (1.0, 0))
+"""(scale, uint8 zero point) of inputs that take bytes as they are: pixels around 0, from 0 to 1, and from 0 to 255."""
+
 _SOFTMAX_SCALE = 1 / 256
 """Output scale that TensorFlow Lite prescribes for SOFTMAX: an output with it holds probabilities already."""
 
@@ -86,9 +88,11 @@ def classify(
         )
     pixels = load_image(image, shape[1], shape[2], shape[3], stretch)
     scale, zero = _quantization(source, "input")
-    if not math.isclose(scale, _PIXEL_SCALE, rel_tol=1e-3):
-        notes.append(f"the input scale is {scale:g}, not 1/255: not an edgevit export, its normalization may differ")
-    interpreter.set_tensor(source["index"], quantize_pixels(pixels, scale, zero, source["dtype"])[None])
+    if not takes_bytes(scale, zero, source["dtype"]):
+        notes.append(
+            f"the input's scale {scale:g} and zero point {zero} are none that take plain bytes: scores may mislead"
+        )
+    interpreter.set_tensor(source["index"], stored_pixels(pixels, source["dtype"])[None])
     samples = []
     for _ in range(repeat + 1):
         start = time.perf_counter()
@@ -132,13 +136,19 @@ def _quantization(details: dict[str, Any], what: str) -> tuple[float, int]:
     return float(scale), int(zero)
 
 
-def quantize_pixels(pixels: NDArray[np.uint8], scale: float, zero: int, dtype: type[np.generic]) -> NDArray[np.generic]:
-    """Input tensor of the pixels by pixel/255 = scale * (q - zero): raw bytes for the exporter's uint8 inputs."""
-    limits = np.iinfo(np.dtype(dtype).name)
-    values: NDArray[np.generic] = np.clip(
-        np.rint(pixels * (_PIXEL_SCALE / scale)) + zero, limits.min, limits.max
-    ).astype(dtype)
-    return values
+def takes_bytes(scale: float, zero: int, dtype: type[np.generic]) -> bool:
+    """Whether the grid of an input is one of those whose integers are the pixels themselves."""
+    shift = 0 if np.dtype(dtype) == np.uint8 else 128
+    return any(
+        math.isclose(scale, known, rel_tol=1e-3) and zero + shift == zero_point for known, zero_point in _PIXEL_GRIDS
+    )
+
+
+def stored_pixels(pixels: NDArray[np.uint8], dtype: type[np.generic]) -> NDArray[np.generic]:
+    """Pixels as an input of type uint8 or int8 stores them."""
+    if np.dtype(dtype) == np.uint8:
+        return pixels
+    return (pixels.astype(np.int16) - 128).astype(np.int8)
 
 
 def softmax(logits: NDArray[np.float64]) -> NDArray[np.float64]:
