@@ -32,8 +32,7 @@ Forms = Mapping[str, str]
 
 
 def clean_up() -> Pipeline:
-    """What is the same for every configuration: canonical ops, no rows that nobody reads, constant tokens as constants.
-    """
+    """What every configuration shares: canonical ops, no rows that nobody reads, constant tokens as constants."""
     return Pipeline((*STANDARD.passes, SinkTransposes(), CanonicalizeViews(), HoistSlices(), ClassToken()))
 
 
