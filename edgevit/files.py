@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from edgevit.errors import BundleError
+from edgevit.errors import BundleError, UsageError
 
 MARKER = "manifest.json"
 """The file by which a folder is recognised as a bundle that may be replaced."""
@@ -63,6 +64,27 @@ def replaced_folder(path: Path) -> Iterator[Path]:
             _swap(temporary, path)
         except OSError as error:
             raise _refused(path, error, "free some space or choose another folder with -o") from error
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write ``text`` as the UTF-8 file ``path``, whole or not at all; a file that was there is replaced.
+
+    Raises UsageError where the file system refuses.
+    """
+    temporary = ""
+    try:
+        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as file:
+            file.write(text)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except OSError as error:
+        hint = "choose a folder that exists and is writable"
+        raise UsageError(f"cannot be written: {error}", where=str(path), hint=hint) from error
+    finally:
+        if temporary:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(temporary)
 
 
 def _temporary_folder(name: str, parent: Path) -> Path:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 
 from edgevit import __version__
+from edgevit.cli.eer import eer
 from edgevit.cli.export import export
 from edgevit.cli.inspect import inspect
 from edgevit.cli.surroundings import doctor, targets
@@ -28,7 +29,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for command in (export, inspect, verify, targets, doctor):
+for command in (export, inspect, verify, eer, targets, doctor):
     app.command()(command)
 
 

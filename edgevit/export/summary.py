@@ -11,6 +11,7 @@ from edgevit.backend import Emitted
 from edgevit.export.compile import WATERFALL_IMAGES, Compiled
 from edgevit.export.options import source_name
 from edgevit.metrics.accuracy import Accuracy
+from edgevit.metrics.cost import graph_cost
 from edgevit.quant.remedies import Advice, worst_layers
 from edgevit.report.export import ExportReport
 from edgevit.report.model import (
@@ -18,6 +19,7 @@ from edgevit.report.model import (
     AccuracyReport,
     Alternative,
     CalibrationReport,
+    CostReport,
     DecisionRow,
     Fix,
     Gate,
@@ -42,7 +44,7 @@ def build_report(compiled: Compiled, emitted: Emitted, stages: Sequence[str], ar
         model=ModelSummary(
             name=model.name,
             source=options.source,
-            parameters=parameter_count(compiled),
+            parameters=model.parameters,
             input_shape=compiled.reference.inputs[0].shape[1:],
             classes=model.num_classes,
         ),
@@ -55,6 +57,7 @@ def build_report(compiled: Compiled, emitted: Emitted, stages: Sequence[str], ar
         accuracy=_accuracy(compiled, compiled.accuracy),
         sqnr=_sqnr(compiled, advice),
         size=emitted.size,
+        cost=_cost(compiled),
         mapping=emitted.mapping,
         decisions=(*compiled.prepared.decisions, *_weight_rows(compiled)),
         passes=tuple(PassRow(name=r.spec, ops_before=r.ops_before, ops_after=r.ops_after) for r in compiled.passes),
@@ -69,13 +72,6 @@ def build_report(compiled: Compiled, emitted: Emitted, stages: Sequence[str], ar
             "weights": model.weights_sha256,
             "calibration": calibration.sha256(),
         },
-    )
-
-
-def parameter_count(compiled: Compiled) -> int:
-    """Number of elements of the captured program's parameters."""
-    return sum(
-        compiled.model.program.state_dict[name].numel() for name in compiled.model.program.graph_signature.parameters
     )
 
 
@@ -143,6 +139,16 @@ def _fixes(emitted: Emitted, advice: Sequence[Advice]) -> tuple[Fix, ...]:
                 )
             )
     return tuple(fixes[:MAX_FIXES])
+
+
+def _cost(compiled: Compiled) -> CostReport:
+    cost = graph_cost(compiled.reference, compiled.model.parameters, compiled.options.config)
+    return CostReport(
+        parameters=cost.parameters,
+        macs=cost.macs,
+        weight_bits=cost.weight_bits,
+        activation_bits=cost.activation_bits,
+    )
 
 
 def _accuracy(compiled: Compiled, accuracy: Accuracy) -> AccuracyReport:

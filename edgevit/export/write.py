@@ -16,7 +16,7 @@ from edgevit.data.imageset import ImageSet
 from edgevit.errors import AccuracyGate, BackendError, BundleError, EdgevitError, MappingGate
 from edgevit.export.compile import Compiled, compile_model
 from edgevit.export.options import ExportOptions, Monitor, StageNames, source_name
-from edgevit.export.summary import build_report, parameter_count, versions
+from edgevit.export.summary import build_report, versions
 from edgevit.ir.interp import run
 from edgevit.quant.walk import as_input
 from edgevit.report import write_report
@@ -54,7 +54,7 @@ def export_bundle(options: ExportOptions, monitor: Monitor) -> ExportResult:
     with contextlib.suppress(_NotWritten), _destination(options) as folder:
         with stages.stage("emit"):
             emitted = compiled.backend.emit(
-                compiled.lowered.graph, folder, parameter_count(compiled), options.target_options
+                compiled.lowered.graph, folder, compiled.model.parameters, options.target_options
             )
             _write_golden(compiled, folder)
         with stages.stage("report"):
@@ -133,7 +133,7 @@ def _manifest(compiled: Compiled, artifact: str, status: str) -> Manifest:
             name=model.name,
             source=options.source,
             weights_sha256=model.weights_sha256,
-            parameters=parameter_count(compiled),
+            parameters=model.parameters,
             input=f"{options.io}[1,{height},{width},3]",
             classes=model.num_classes,
         ),

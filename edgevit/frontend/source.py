@@ -40,6 +40,13 @@ class LoadedModel:
     classes: tuple[str, ...] | None = None
     module: torch.nn.Module | None = None
 
+    @property
+    def parameters(self) -> int:
+        """Number of elements of the program's parameters; one that several modules share counts once."""
+        names = self.program.graph_signature.parameters
+        shared = {id(tensor): tensor for tensor in map(self.program.state_dict.__getitem__, names)}
+        return sum(tensor.numel() for tensor in shared.values())
+
 
 @dataclass(frozen=True)
 class _Found:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
-import os
 import sys
-import tempfile
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -16,6 +13,7 @@ import tomli_w
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from edgevit.errors import UsageError
+from edgevit.files import write_whole
 from edgevit.ir.graph import Graph
 from edgevit.ir.op import Op
 from edgevit.ir.ops import Add
@@ -207,20 +205,7 @@ def make_config(values: dict[str, Any], where: str = "configuration") -> QuantCo
 
 def write_config(config: QuantConfig, path: Path) -> None:
     """Write ``config`` as commented TOML, whole or not at all. Raises UsageError where it cannot be written."""
-    temporary = ""
-    try:
-        handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            file.write(print_config(config))
-        os.replace(temporary, path)
-    except OSError as error:
-        raise UsageError(
-            f"cannot be written: {error}", where=str(path), hint="choose a folder that exists and is writable"
-        ) from error
-    finally:
-        if temporary:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(temporary)
+    write_whole(path, print_config(config))
 
 
 def print_config(config: QuantConfig) -> str:

@@ -10,6 +10,7 @@ from edgevit.report.model import (
     MAX_FIXES,
     AccuracyReport,
     CalibrationReport,
+    CostReport,
     DecisionRow,
     Fix,
     Gate,
@@ -44,6 +45,7 @@ class ExportReport(Part):
     accuracy: AccuracyReport | None = None
     sqnr: SqnrReport | None = None
     size: SizeReport
+    cost: CostReport | None = None
     mapping: MappingReport | None = None
     decisions: tuple[DecisionRow, ...] = ()
     passes: tuple[PassRow, ...] = ()

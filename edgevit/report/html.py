@@ -1,4 +1,4 @@
-"""The report as one HTML page that needs nothing beside it: no file, no network, no run time.
+"""A report as one HTML page that needs nothing beside it: no file, no network, no run time.
 
 Names in a report come from models and images and are not trusted: jinja2 escapes them, data for scripts has no ``<``,
 plotly gets them escaped once more, and a content security policy admits the page's own scripts by hash and no request.
@@ -32,9 +32,16 @@ def missing_packages() -> list[str]:
 
 
 def render_html(report: ExportReport) -> str:
-    """The whole page, about 5 MB of which nearly all is plotly.js. Equal reports give equal pages.
+    """The page of an export. Equal reports give equal pages. Raises ToolNotFound as `render_page` does."""
+    plots = report_plots(report)
+    figures = key_figures(report)
+    return render_page("report.html.j2", plots, report=report, headline=headline(report), figures=figures)
 
-    Raises ToolNotFound where jinja2 or plotly is not installed.
+
+def render_page(template: str, plots: dict[str, Plot], **values: object) -> str:
+    """The whole page of a template that extends ``base.html.j2``, about 5 MB of which nearly all is plotly.js.
+
+    ``values`` are escaped wherever the template puts them. Raises ToolNotFound where jinja2 or plotly is not installed.
     """
     if missing := missing_packages():
         raise ToolNotFound(
@@ -42,18 +49,18 @@ def render_html(report: ExportReport) -> str:
         )
     from plotly.offline import get_plotlyjs
 
-    plots = report_plots(report)
     scripts = [_script(get_plotlyjs()), *(_script(_resource(name)) for name in _SCRIPTS)]
-    page = _environment().get_template("report.html.j2")
-    return page.render(
-        report=report,
-        headline=headline(report),
-        figures=key_figures(report),
-        plots=plots,
-        plots_json=_json(plots),
-        css=_resource("report.css"),
-        scripts=scripts,
-        hashes=[_hash(script) for script in scripts],
+    return (
+        _environment()
+        .get_template(template)
+        .render(
+            **values,
+            plots=plots,
+            plots_json=_json(plots),
+            css=_resource("report.css"),
+            scripts=scripts,
+            hashes=[_hash(script) for script in scripts],
+        )
     )
 
 

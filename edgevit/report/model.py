@@ -265,6 +265,18 @@ class SizeReport(Part):
         return self.file_bytes - sum(row.total_bytes for row in self.rows)
 
 
+class CostReport(Part):
+    """What the model costs whatever runs it, for one image. ``macs`` are the multiply-accumulates of the float model,
+    the bits those of the configuration, as means where layers differ.
+    """
+
+    kind: Kind = "measured"
+    parameters: Count
+    macs: Count
+    weight_bits: Annotated[float, Field(gt=0)]
+    activation_bits: Annotated[float, Field(gt=0)]
+
+
 class MappingRow(Part):
     """Verdict on one op of the artifact, in execution order. ``status`` is in the words of the target's compiler;
     ``why`` and ``remedy`` are empty when mapped; ``evidence`` says how that is known, ``notes`` what is unproven.

@@ -28,7 +28,7 @@ def print_summary(report: ExportReport, console: Console, written: Sequence[Path
     encoding = console.encoding
 
     def text(words: str, style: str = "") -> Text:
-        return Text(_printable(words, encoding), style=style)
+        return Text(printable(words, encoding), style=style)
 
     console.print(text(f"{report.model.name} for {report.target}: {report.status}", "bold"))
     console.print()
@@ -92,7 +92,8 @@ def _accuracy(accuracy: AccuracyReport | None) -> list[_Line]:
     return [*lines, ("Note", accuracy.note, None)] if accuracy.note else lines
 
 
-def _printable(words: str, encoding: str) -> str:
+def printable(words: str, encoding: str) -> str:
+    """``words`` without control characters, in signs that a stream of this encoding has."""
     shown = "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in words)
     if encoding.lower().startswith("utf"):
         return shown

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from edgevit.backend import Emitted
 from edgevit.export.compile import Compiled, compile_model
 from edgevit.export.options import ExportOptions
-from edgevit.export.summary import parameter_count
 from edgevit.export.trace import Silent
 from edgevit.ir.interp import run
 from edgevit.quant.walk import as_input
@@ -65,5 +64,5 @@ def export(options: ExportOptions, folder: Path) -> Exported:
     """Compile, and emit into ``folder``; no golden outputs, report or bundle."""
     compiled = compile_model(options, Silent())
     graph = compiled.lowered.graph
-    emitted = compiled.backend.emit(graph, folder, parameter_count(compiled), options.target_options)
+    emitted = compiled.backend.emit(graph, folder, compiled.model.parameters, options.target_options)
     return Exported(compiled, emitted, folder / ARTIFACT)

@@ -337,7 +337,7 @@ def test_any_slice(start: int, length: int, step: int, axis: int) -> None:
 def test_any_einsum(left: list[str], right: list[str], output: str) -> None:
     import torch
 
-    sizes = {"b": 2, "c": 4, "d": 3, "e": 8, "f": 1, "g": 2}
+    sizes = {"b": 2, "c": 4, "d": 3, "e": 8, "f": 3, "g": 2}
     equation = f"{''.join(left)},{''.join(right)}->{output}"
     other = torch.randn([sizes[label] for label in right], generator=torch.Generator().manual_seed(1))
     shape = [sizes[label] for label in left]

@@ -13,6 +13,7 @@ from edgevit.report.model import (
     CalibrationReport,
     ClassAccuracy,
     Confusion,
+    CostReport,
     DecisionRow,
     Fix,
     Gate,
@@ -187,6 +188,7 @@ def export_report(*, depth: int = 10, unmapped: int | None = None, gates: bool =
         accuracy=accuracy(1000, rng),
         sqnr=sqnr,
         size=ledger(depth),
+        cost=CostReport(parameters=5_717_416, macs=1_253_683_200, weight_bits=8, activation_bits=8),
         mapping=mapped,
         decisions=tuple(decisions),
         passes=(
