@@ -1,0 +1,53 @@
+"""The grids that every form of GELU maps between."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from fractions import Fraction
+
+from edgevit_kernels.requantize.spec import INT8, Limits, Real, check_grid, positive
+
+
+@dataclass(frozen=True)
+class Grids:
+    """Input and output grid, real = scale * (q - zero_point), limits inclusive."""
+
+    input_scale: Fraction
+    input_zero_point: int
+    input_limits: Limits
+    output_scale: Fraction
+    output_zero_point: int
+    output_limits: Limits
+
+    @property
+    def centred(self) -> Limits:
+        """The interval of q - zero_point."""
+        low, high = self.input_limits
+        return low - self.input_zero_point, high - self.input_zero_point
+
+    @property
+    def magnitude(self) -> int:
+        """The largest |q - zero_point|."""
+        return max(map(abs, self.centred))
+
+
+def grids(
+    input_scale: Real,
+    output_scale: Real,
+    *,
+    input_zero_point: int = 0,
+    input_limits: Limits = INT8,
+    output_zero_point: int = 0,
+    output_limits: Limits = INT8,
+) -> Grids:
+    """Checked grids. Raises QuantError for a scale that is not positive or limits that do not hold the zero point."""
+    check_grid(input_zero_point, input_limits, "the input of GELU")
+    check_grid(output_zero_point, output_limits, "the output of GELU")
+    return Grids(
+        positive(input_scale, "the input scale of GELU"),
+        input_zero_point,
+        input_limits,
+        positive(output_scale, "the output scale of GELU"),
+        output_zero_point,
+        output_limits,
+    )

@@ -1,0 +1,1 @@
+"""i-GELU of I-BERT: ``spec`` in Python integers, ``ref`` in numpy."""

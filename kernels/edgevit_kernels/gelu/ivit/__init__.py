@@ -1,0 +1,1 @@
+"""ShiftGELU of I-ViT as published: ``spec`` in Python integers, ``ref`` in numpy."""

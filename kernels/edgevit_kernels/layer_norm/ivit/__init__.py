@@ -1,0 +1,1 @@
+"""I-LayerNorm of I-ViT as published: ``spec`` in Python integers, ``ref`` in numpy."""

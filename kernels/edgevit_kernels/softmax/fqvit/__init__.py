@@ -1,0 +1,1 @@
+"""FQ-ViT's log-int-softmax as published: ``spec`` in Python integers, ``ref`` in numpy."""
