@@ -21,6 +21,7 @@ from edgevit.ir.graph import Graph
 from edgevit.ir.verify import verify
 from edgevit.metrics.accuracy import Accuracy, batch_size, measure
 from edgevit.passes.pipeline import PassRecord
+from edgevit.quant.bias_correction import correct_biases
 from edgevit.quant.calibrate import Note, calibrate
 from edgevit.quant.quantize import QuantizeGraph
 from edgevit.quant.sqnr import Pair, Row, compare, pair_by_place
@@ -101,6 +102,9 @@ def compile_model(options: ExportOptions, monitor: Monitor) -> Compiled:
         _report([f"{note.loc or 'calibration'}: {note.text}" for note in found], notes, monitor)
     with monitor.stage("quantize and lower"):
         quantized = QuantizeGraph(options.config, policy, tuple(weights)).run(calibrated)
+        if not options.config.sequential:
+            # Sequential calibration corrects biases on its way; without it they are corrected afterwards.
+            quantized = correct_biases(prepared.graph, quantized, [images], options.config)
         verify(quantized)
         lowered = backend.lower(quantized)
         verify(lowered.graph)
