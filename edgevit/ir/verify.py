@@ -7,9 +7,9 @@ import math
 from edgevit.errors import IRError
 from edgevit.ir.graph import Form, Graph
 from edgevit.ir.op import Op
-from edgevit.ir.ops import Const, Dequantize, Input, Quantize
+from edgevit.ir.ops import LAYOUT_OPS, Const, Dequantize, Input, Quantize
 from edgevit.ir.text import print_op, print_type
-from edgevit.ir.types import DType
+from edgevit.ir.types import DType, Dyadic
 
 
 def verify(graph: Graph) -> None:
@@ -93,6 +93,14 @@ def _check_quantized(op: Op, ids: dict[Op, str]) -> None:
         raise _error(op, ids, "an integer value without a grid", "the pass `quantize` gives every value a grid")
 
 
+def _check_integer(op: Op, ids: dict[Op, str]) -> None:
+    if not isinstance(op, (Const, Input, *LAYOUT_OPS)) and "." not in op.NAME:
+        raise _error(op, ids, "a core op in the integer form", "the pass `to-integer` lowers every op to its dialect")
+    if op.type.quant is not None and not all(isinstance(scale, Dyadic) for scale in op.type.quant.scale):
+        raise _error(op, ids, "a float scale in the integer form", "the pass `to-integer` makes scales dyadic")
+    _check_quantized(op, ids)
+
+
 def _check_target(op: Op, ids: dict[Op, str]) -> None:
     if not isinstance(op, (Const, Input)) and "." not in op.NAME:
         raise _error(op, ids, "a core op in the target form", "the backend lowers every op to its own dialect")
@@ -103,7 +111,7 @@ _CHECKS = {
     Form.FLOAT: _check_float,
     Form.CALIBRATED: _check_calibrated,
     Form.QUANTIZED: _check_quantized,
-    Form.INTEGER: _check_quantized,
+    Form.INTEGER: _check_integer,
     Form.TARGET: _check_target,
 }
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from edgevit.errors import QuantError
 from edgevit.ir.op import Op
-from edgevit.ir.ops import Const, Conv2d, Linear
+from edgevit.ir.ops import Add, Const, Conv2d, LayerNorm, Linear
 from edgevit.ir.types import DType, Quant
 from edgevit.quant.config import QuantConfig
 from edgevit.quant.constraints import GridPolicy
@@ -43,6 +43,11 @@ class ConstantGrids:
         lo, hi = float(const.data.min()), float(const.data.max())
         symmetric = const in self.policy.symmetric_operands(user)
         spec = GridSpec(self.policy.dtype, symmetric=symmetric)
+        stream = self.policy.stream
+        if stream is not None and (
+            isinstance(user, LayerNorm) or (isinstance(user, Add) and self.group_grid(user)[1].dtype is stream)
+        ):
+            spec = GridSpec(stream, stream.bits, symmetric=symmetric)
         try:
             return range_grid(min(lo, 0.0), max(hi, 0.0), spec), spec
         except QuantError as error:

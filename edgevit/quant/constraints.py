@@ -15,6 +15,7 @@ from edgevit.ir.graph import Graph
 from edgevit.ir.op import Op
 from edgevit.ir.ops import (
     LAYOUT_OPS,
+    Add,
     Attention,
     Const,
     Gather,
@@ -46,8 +47,9 @@ class GridPolicy:
 
     ``fixed`` gives the grid that an op class always produces; ``shared`` names the classes whose data operands and
     result lie on one grid; ``symmetric`` names, by class, the operands that need a zero point of zero.
-    ``pixel_dtype`` is the element type of the image input (one step a pixel value), ``output_dtype`` that of the
-    outputs (None: as other activations).
+    ``stream`` is the element type of the residual stream, that is of sums, of what is added, and of the outputs (None:
+    as other activations). ``pixel_dtype`` is the element type of the image input (one step a pixel value),
+    ``output_dtype`` that of the outputs (None: as other activations).
     """
 
     fixed: Mapping[type[Op], Quant]
@@ -56,6 +58,7 @@ class GridPolicy:
     dtype: DType = DType.I8
     pixel_dtype: DType = DType.U8
     output_dtype: DType | None = None
+    stream: DType | None = None
 
     @property
     def pixels(self) -> Quant:
@@ -101,7 +104,7 @@ class Group:
     """Values on one grid. ``sources`` are those that compute new numbers; the others only pass numbers on.
 
     ``constants`` are constant operands that lie on the grid too, ``extra`` further real numbers that it has to hold,
-    ``feeds`` values of other groups that are requantized onto it.
+    ``feeds`` values of other groups that are requantized onto it. ``wide`` ones have the policy's type of the stream.
     """
 
     members: list[Op]
@@ -111,6 +114,7 @@ class Group:
     feeds: list[Op] = field(default_factory=list)
     fixed: Quant | None = None
     symmetric: bool = False
+    wide: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,6 +151,8 @@ def share_grids(graph: Graph, policy: GridPolicy) -> Sharing:
     for op in graph.ops:
         for operand in policy.symmetric_operands(op):
             _make_symmetric(op, operand, group_of)
+    if policy.stream is not None:
+        _widen(graph, group_of)
     return Sharing(tuple(groups.values()), group_of, frozenset(requantized))
 
 
@@ -221,12 +227,26 @@ def _make_symmetric(op: Op, operand: Op, group_of: Mapping[Op, Group]) -> None:
     group.symmetric = True
 
 
+def _widen(graph: Graph, group_of: Mapping[Op, Group]) -> None:
+    """Mark the groups of the residual stream. What is added to a value with a built-in grid, such as pixels, is not."""
+    for op in graph.ops:
+        groups = [group_of[value] for value in (op, *op.operands) if value in group_of] if isinstance(op, Add) else []
+        if all(group.fixed is None for group in groups):
+            for group in groups:
+                group.wide = True
+    for op in graph.outputs:
+        if op in group_of and group_of[op].fixed is None:
+            group_of[op].wide = True
+
+
 def group_spec(group: Group, policy: GridPolicy, config: QuantConfig) -> GridSpec:
     """The grid that a group gets: the finest that a source asks for, symmetric where a source or a user does."""
     if group.fixed is not None:
         return GridSpec(policy.dtype)
     layers = [config.layer(op.loc, op.NAME) for op in group.sources or group.members]
     symmetric = group.symmetric or any(layer.symmetric_activations for layer in layers)
+    if group.wide and policy.stream is not None:
+        return GridSpec(policy.stream, policy.stream.bits, symmetric=symmetric)
     return GridSpec(policy.dtype, max(layer.activation_bits for layer in layers), symmetric=symmetric)
 
 

@@ -27,9 +27,10 @@ MIN_BITS, MAX_BITS = 2, 8
 
 @dataclass(frozen=True)
 class GridSpec:
-    """The kind of grid a value is to have: ``bits`` of an 8-bit container, zero point free or (``symmetric``) fixed.
+    """The kind of grid a value is to have: ``bits`` of its container, zero point free or (``symmetric``) fixed.
 
-    ``narrow`` leaves out the lowest integer (-127 .. 127), as TFLite demands of int8 weights.
+    The container has 8 bits, or 16 for the residual stream of targets that keep it so. ``narrow`` leaves out the lowest
+    integer (-127 .. 127), as TFLite demands of int8 weights.
     """
 
     dtype: DType = DType.I8
@@ -38,10 +39,11 @@ class GridSpec:
     narrow: bool = False
 
     def __post_init__(self) -> None:
-        if self.dtype not in (DType.I8, DType.U8):
-            raise QuantError(f"no grids on {self.dtype.value}", hint="use i8 or u8")
-        if not MIN_BITS <= self.bits <= MAX_BITS:
-            raise QuantError(f"{self.bits} bits", hint=f"use {MIN_BITS} to {MAX_BITS} bits")
+        if self.dtype not in (DType.I8, DType.U8, DType.I16):
+            raise QuantError(f"no grids on {self.dtype.value}", hint="use i8, u8 or i16")
+        most = max(MAX_BITS, self.dtype.bits)
+        if not MIN_BITS <= self.bits <= most:
+            raise QuantError(f"{self.bits} bits", hint=f"use {MIN_BITS} to {most} bits")
 
     @property
     def limits(self) -> tuple[int, int]:

@@ -81,7 +81,7 @@ class _Builder:
         if old.type.dtype is not DType.F32:
             return op
         quant, spec = self.grid(old)
-        type = TensorType(op.shape, self.policy.dtype, quant=quant)
+        type = TensorType(op.shape, spec.dtype, quant=quant)
         if isinstance(op, Input):
             return self.input(op, type)
         if isinstance(op, (Linear, Conv2d)) and isinstance(old, (Linear, Conv2d)):
@@ -89,7 +89,7 @@ class _Builder:
         replaced = {operand: self.operand(old, operand, op.operands[i]) for i, operand in enumerate(old.operands)}
         by_new = {op.operands[i]: replaced[operand] for i, operand in enumerate(old.operands)}
         op = op.map_operands(lambda operand: by_new.get(operand, operand)).with_type(type)
-        if spec.limits != self.policy.dtype.limits and not spec.narrow and not isinstance(op, LAYOUT_OPS):
+        if spec.limits != spec.dtype.limits and not spec.narrow and not isinstance(op, LAYOUT_OPS):
             low, high = real_limits(quant, spec)
             return Clip(op, low, high, type=type, loc=op.loc)
         return op
@@ -106,8 +106,8 @@ class _Builder:
             grid = self.constants.grid(old, old_operand)
             return operand if grid is None else self.constant(operand, *grid)
         if (old, old_operand) in self.sharing.requantized:
-            quant, _ = self.grid(old)
-            type = TensorType(operand.shape, self.policy.dtype, quant=quant)
+            quant, spec = self.grid(old)
+            type = TensorType(operand.shape, spec.dtype, quant=quant)
             return self._new.setdefault((operand, quant), Quantize(operand, type=type, loc=operand.loc))
         return operand
 

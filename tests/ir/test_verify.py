@@ -9,8 +9,8 @@ from edgevit import errors
 from edgevit.ir import ops
 from edgevit.ir.graph import Form, Graph
 from edgevit.ir.op import Op
-from edgevit.ir.ops import Add, Const, Dequantize, Input, Quantize, Relu
-from edgevit.ir.types import DType, Quant, TensorType
+from edgevit.ir.ops import Add, Const, Dequantize, Input, Quantize, Relu, Reshape
+from edgevit.ir.types import DType, Dyadic, Quant, TensorType
 from edgevit.ir.verify import verify
 
 GRID = Quant.per_tensor(0.5, 3)
@@ -130,14 +130,22 @@ def test_the_calibrated_form_has_a_range_for_every_computed_float() -> None:
     refused(single(value(I8), Form.CALIBRATED), "a quantized value in the float form")
 
 
-@pytest.mark.parametrize("form", [Form.QUANTIZED, Form.INTEGER])
-def test_the_quantized_forms_have_integers_on_grids(form: Form) -> None:
-    x = value(I8)
+def test_the_quantized_form_has_integers_on_grids() -> None:
+    x, form = value(I8), Form.QUANTIZED
     refused(single(Dequantize(x, type=F32), form), "dequantize: a float value in the quantized form")
     refused(single(Relu(x, type=replace(I8, quant=None)), form), "relu: an integer value without a grid")
     bias = Const(np.zeros((2, 3), np.int8))
     verify(single(Relu(x, type=I8), form))
     verify(single(Add(x, bias, type=I8), form))
+
+
+def test_the_integer_form_has_dyadic_scales_and_no_core_op_that_computes() -> None:
+    exact = replace(I8, quant=Quant.per_tensor(Dyadic(1, 1), 3))
+    x, form = value(exact), Form.INTEGER
+    verify(single(Reshape(x, (3, 2), type=exact.with_shape((3, 2))), form))
+    refused(single(Relu(x, type=exact), form), "relu: a core op in the integer form")
+    refused(single(Reshape(x, (3, 2), type=I8.with_shape((3, 2))), form), "reshape: a float scale in the integer form")
+    refused(single(Reshape(x, (3, 2)), form), "reshape: an integer value without a grid")
 
 
 def test_the_target_form_has_dialect_ops_only() -> None:
