@@ -19,6 +19,8 @@ from edgevit.report.model import (
     AccuracyReport,
     Alternative,
     CalibrationReport,
+    ClassAccuracy,
+    Confusion,
     CostReport,
     DecisionRow,
     Fix,
@@ -158,6 +160,7 @@ def _accuracy(compiled: Compiled, accuracy: Accuracy) -> AccuracyReport:
         note = "measured on the calibration images, which the ranges were chosen for"
     elif accuracy.images < SMALL_SAMPLE:
         note = f"{accuracy.images} images are few: see the confidence interval"
+    names = compiled.model.classes or tested.classes or tuple(str(place) for place in range(compiled.model.num_classes))
     return AccuracyReport(
         source=source_name(tested.origin),
         images=accuracy.images,
@@ -166,6 +169,17 @@ def _accuracy(compiled: Compiled, accuracy: Accuracy) -> AccuracyReport:
         agreement=accuracy.agreement,
         logits_sqnr_db=accuracy.logits_sqnr_db,
         note=note,
+        per_class=_per_class(accuracy, names),
+        confusion=Confusion(names=names, counts=accuracy.confusion) if accuracy.confusion else None,
+    )
+
+
+def _per_class(accuracy: Accuracy, names: Sequence[str]) -> tuple[ClassAccuracy, ...]:
+    """Top-1 of every class that has images; nothing without labels or with very many classes."""
+    return tuple(
+        ClassAccuracy(name=name, images=sum(row), top1_float=hits / sum(row), top1_int8=row[place] / sum(row))
+        for place, (name, row, hits) in enumerate(zip(names, accuracy.confusion, accuracy.hits_float, strict=False))
+        if sum(row)
     )
 
 

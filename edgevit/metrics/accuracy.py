@@ -21,16 +21,25 @@ from edgevit.quant.walk import as_input, live_bytes
 BATCH_BYTES = 1 << 28
 """Live activations of one evaluated batch."""
 
+MAX_TABLE_CLASSES = 128
+"""The most classes for which answers are counted class by class."""
+
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Counts over ``images``. The top-1 counts are None without labels."""
+    """Counts over ``images``. The top-1 counts are None without labels.
+
+    With labels and at most MAX_TABLE_CLASSES classes, ``confusion[true][predicted]`` counts the target's answers and
+    ``hits_float[true]`` the float model's right ones; else both are empty.
+    """
 
     images: int
     agreeing: int
     correct_float: int | None
     correct_target: int | None
     logits_sqnr_db: float
+    confusion: tuple[tuple[int, ...], ...] = ()
+    hits_float: tuple[int, ...] = ()
 
     @property
     def agreement(self) -> float:
@@ -82,6 +91,8 @@ def measure(
     images = agreeing = correct_float = correct_target = 0
     signal = noise = 0.0
     labelled = use_labels
+    table = np.zeros((classes, classes) if classes <= MAX_TABLE_CLASSES else (0, 0), np.int64)
+    hits = np.zeros(len(table), np.int64)
     for batch in batches:
         exact, ours = logits(reference, batch.images), logits(target, batch.images)
         predicted, answered = exact.argmax(axis=1), ours.argmax(axis=1)
@@ -99,9 +110,15 @@ def measure(
                 )
             correct_float += int((predicted == batch.labels).sum())
             correct_target += int((answered == batch.labels).sum())
+            if len(table):
+                np.add.at(table, (batch.labels, answered), 1)
+                np.add.at(hits, batch.labels[predicted == batch.labels], 1)
         if progress is not None:
             progress(images)
     if not images:
         raise QuantError("no images", where="evaluation", hint="give a folder or an .npz with --eval")
     ratio = math.inf if noise == 0 else 10 * math.log10(signal / noise) if signal > 0 else -math.inf
-    return Accuracy(images, agreeing, correct_float if labelled else None, correct_target if labelled else None, ratio)
+    if not labelled:
+        return Accuracy(images, agreeing, None, None, ratio)
+    by_class = tuple(map(tuple, table.tolist()))
+    return Accuracy(images, agreeing, correct_float, correct_target, ratio, by_class, tuple(hits.tolist()))

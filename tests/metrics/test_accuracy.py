@@ -50,8 +50,17 @@ def test_counts_over_several_batches() -> None:
     assert (found.images, found.agreeing, found.correct_float, found.correct_target) == (4, 2, 2, 2)
     assert (found.agreement, found.top1_float, found.top1_target, found.drop) == (0.5, 0.5, 0.5, 0)
     assert seen == [2, 4]
+    assert found.confusion == ((1, 1, 0), (0, 0, 1), (0, 0, 1))
+    assert found.hits_float == (1, 0, 1)
     signal, noise = 9 + 16 + 25 + 25, 9 + 9 + 16 + 16
     assert found.logits_sqnr_db == pytest.approx(10 * math.log10(signal / noise))
+
+
+def test_answers_are_not_counted_by_class_without_labels_or_with_very_many_classes() -> None:
+    assert measure(EXACT, SWAPPED, [batch([RED], None)], 3).confusion == ()
+    assert measure(EXACT, SWAPPED, [batch([RED], [0])], 3, use_labels=False).hits_float == ()
+    many = classifier(np.ones((accuracy.MAX_TABLE_CLASSES + 1, 3), np.float32))
+    assert measure(many, many, [batch([RED], [0])], accuracy.MAX_TABLE_CLASSES + 1).confusion == ()
 
 
 def test_a_drop_is_in_points() -> None:

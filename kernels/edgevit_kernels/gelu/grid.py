@@ -31,6 +31,28 @@ class Grids:
         return max(map(abs, self.centred))
 
 
+@dataclass(frozen=True)
+class GridParams:
+    """What the parameters of every form have: the two grids, of which the output's is part of the kernel contract."""
+
+    grids: Grids
+
+    @property
+    def output_scale(self) -> Fraction:
+        """Real value of one output step."""
+        return self.grids.output_scale
+
+    @property
+    def output_zero_point(self) -> int:
+        """The output integer of real zero."""
+        return self.grids.output_zero_point
+
+    @property
+    def output_limits(self) -> Limits:
+        """Smallest and largest output."""
+        return self.grids.output_limits
+
+
 def grids(
     input_scale: Real,
     output_scale: Real,

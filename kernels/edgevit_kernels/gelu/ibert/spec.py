@@ -26,7 +26,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from edgevit.errors import QuantError
-from edgevit_kernels.gelu.grid import Grids, grids
+from edgevit_kernels.gelu.grid import GridParams, Grids, grids
 from edgevit_kernels.requantize.spec import INT8, Dyadic, Limits, Real, clamp, dyadic, rescale
 from edgevit_kernels.widths import Watch, Width, refuse_overflow, unwatched
 
@@ -41,30 +41,14 @@ MIN_STEPS = 2**4
 
 
 @dataclass(frozen=True)
-class Params:
+class Params(GridParams):
     """Grids, the left shift p of the input, the integer constants, and the ratio of product and output scale."""
 
-    grids: Grids
     pre_shift: int
     b: int
     c: int
     one: int
     requant: Dyadic
-
-    @property
-    def output_scale(self) -> Fraction:
-        """Real value of one output step."""
-        return self.grids.output_scale
-
-    @property
-    def output_zero_point(self) -> int:
-        """The output integer of real zero."""
-        return self.grids.output_zero_point
-
-    @property
-    def output_limits(self) -> Limits:
-        """Smallest and largest output."""
-        return self.grids.output_limits
 
 
 def prepare(

@@ -29,7 +29,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from edgevit.errors import QuantError
-from edgevit_kernels.gelu.grid import Grids, grids
+from edgevit_kernels.gelu.grid import GridParams, grids
 from edgevit_kernels.requantize.spec import INT8, INT32, Dyadic, Limits, Real, clamp, dyadic, rescale
 from edgevit_kernels.widths import Watch, Width, refuse_overflow, unwatched
 
@@ -40,27 +40,11 @@ MAX_SHIFT = 32
 
 
 @dataclass(frozen=True)
-class Params:
+class Params(GridParams):
     """Grids, x0 = floor(-1 / S') in [-255, -1], and the ratio of the scales of the product and the output."""
 
-    grids: Grids
     x0: int
     requant: Dyadic
-
-    @property
-    def output_scale(self) -> Fraction:
-        """Real value of one output step."""
-        return self.grids.output_scale
-
-    @property
-    def output_zero_point(self) -> int:
-        """The output integer of real zero."""
-        return self.grids.output_zero_point
-
-    @property
-    def output_limits(self) -> Limits:
-        """Smallest and largest output."""
-        return self.grids.output_limits
 
 
 def prepare(

@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 from edgevit.errors import QuantError
-from edgevit_kernels.gelu.grid import Grids, grids
+from edgevit_kernels.gelu.grid import GridParams, grids
 from edgevit_kernels.requantize.spec import INT8, Limits, Real, clamp
 from edgevit_kernels.table.functions import gelu
 from edgevit_kernels.table.spec import round_half_up
@@ -34,28 +34,12 @@ CURVATURE = Fraction(798, 1000)
 
 
 @dataclass(frozen=True)
-class Params:
+class Params(GridParams):
     """Grids, the knots (32-bit), log2 k of the segment length and the fraction bits g of the knots."""
 
-    grids: Grids
     knots: tuple[int, ...]
     segment_bits: int
     fraction_bits: int
-
-    @property
-    def output_scale(self) -> Fraction:
-        """Real value of one output step."""
-        return self.grids.output_scale
-
-    @property
-    def output_zero_point(self) -> int:
-        """The output integer of real zero."""
-        return self.grids.output_zero_point
-
-    @property
-    def output_limits(self) -> Limits:
-        """Smallest and largest output."""
-        return self.grids.output_limits
 
     @property
     def error_bound(self) -> Fraction:
