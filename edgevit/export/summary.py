@@ -40,7 +40,8 @@ SMALL_SAMPLE = 200
 def build_report(compiled: Compiled, emitted: Emitted, stages: Sequence[str], artifact_sha256: str) -> ExportReport:
     """The report of a compiled model and what emission wrote."""
     options, model = compiled.options, compiled.model
-    advice = worst_layers(compiled.waterfall, options.config, WORST)
+    layers = worst_layers(compiled.waterfall, options.config, len(compiled.waterfall))
+    advice = layers[:WORST]
     calibration = compiled.calibration
     return ExportReport(
         model=ModelSummary(
@@ -53,7 +54,7 @@ def build_report(compiled: Compiled, emitted: Emitted, stages: Sequence[str], ar
         target=options.target,
         status=emitted.status,
         gates=gates(compiled, emitted),
-        fixes=_fixes(emitted, advice),
+        fixes=_fixes(emitted, layers),
         notes=tuple(compiled.notes),
         stages=tuple(stages),
         accuracy=_accuracy(compiled, compiled.accuracy),
@@ -127,16 +128,16 @@ def gates(compiled: Compiled, emitted: Emitted) -> tuple[Gate, ...]:
     return tuple(found)
 
 
-def _fixes(emitted: Emitted, advice: Sequence[Advice]) -> tuple[Fix, ...]:
+def _fixes(emitted: Emitted, layers: Sequence[Advice]) -> tuple[Fix, ...]:
     fixes = list(emitted.fixes)
-    for item in advice:
+    for item in layers:
         if item.remedy:
             ratio = item.row.sqnr_db if item.row.local_db is None else item.row.local_db
             change = item.remedy.splitlines()[-1]
             fixes.append(
                 Fix(
                     title=f"{change} for {item.row.loc or 'the input'}",
-                    why=f"its {item.row.op} keeps {ratio:.1f} dB, among the least of all layers",
+                    why=f"its {item.row.op} keeps {ratio:.1f} dB, among the least of those that settings can change",
                     effect="in the file of --save-config, read back by --config",
                 )
             )

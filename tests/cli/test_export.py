@@ -43,6 +43,9 @@ def test_the_bundle_of_the_embedded_model(embedded: Path) -> None:
     assert report.accuracy is not None
     assert report.accuracy.images == 50
     assert report.accuracy.agreement >= 0.9
+    assert sum(row.images for row in report.accuracy.per_class) == 50
+    assert report.accuracy.confusion is not None
+    assert len(report.fixes) == 3
     assert report.mapping is not None
     assert report.mapping.mapped == report.mapping.total
     manifest = read_manifest(embedded)
